@@ -1,0 +1,147 @@
+import { hostname } from "node:os";
+import { z } from "zod";
+
+/** A whole number from a text setting, within bounds that the error names. */
+const wholeNumber = (min: number, max: number, preset: number) => z.coerce.number().int().min(min).max(max).default(preset);
+
+const flag = z
+  .enum(["true", "false", "1", "0"])
+  .transform((text) => text === "true" || text === "1")
+  .default(false);
+
+const list = z
+  .string()
+  .default("")
+  .transform((text) =>
+    text
+      .split(",")
+      .map((item) => item.trim())
+      .filter((item) => item !== ""),
+  );
+
+/** One AES-256 key with the name that marks what it sealed: `name:base64`. */
+const keyRing = z
+  .string()
+  .transform((text, context) => {
+    const keys = text
+      .split(",")
+      .map((item) => item.trim())
+      .filter((item) => item !== "");
+    return keys.map((item) => {
+      const [name = "", encoded = ""] = item.split(":");
+      const bytes = Buffer.from(encoded, "base64");
+      if (!/^[a-z0-9_-]{1,32}$/i.test(name) || bytes.length !== 32) {
+        context.addIssue({ code: "custom", message: "each key is `name:base64`, 32 bytes; make one with `openssl rand -base64 32`" });
+      }
+      return { name, bytes };
+    });
+  })
+  .refine((keys) => keys.length > 0, "at least one key is needed, the first one seals: `name:base64` of 32 bytes");
+
+/** Which task queues a worker process serves; `all` is for small installations. */
+export const workerRoles = ["mail", "providers", "bulk", "idle", "webhooks"] as const;
+export type WorkerRole = (typeof workerRoles)[number];
+
+const roles = z
+  .string()
+  .default("all")
+  .transform((text, context): readonly WorkerRole[] => {
+    if (text === "all") return workerRoles;
+    const names = text.split(",").map((item) => item.trim());
+    const unknown = names.filter((name) => !workerRoles.includes(name as WorkerRole));
+    if (unknown.length > 0)
+      context.addIssue({ code: "custom", message: `unknown role ${unknown.join(", ")}; known are ${workerRoles.join(", ")} and all` });
+    return workerRoles.filter((role) => names.includes(role));
+  });
+
+const environment = z.object({
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: "a PostgreSQL URL: postgres://user:password@host:5432/database" }),
+  EVERPOST_DATABASE_POOL: wholeNumber(2, 200, 10),
+  EVERPOST_ENCRYPTION_KEYS: keyRing,
+  TEMPORAL_ADDRESS: z.string().default("127.0.0.1:7233"),
+  TEMPORAL_NAMESPACE: z.string().default("mail"),
+  EVERPOST_TASK_QUEUE_PREFIX: z
+    .string()
+    .regex(/^[a-z0-9-]*$/)
+    .default(""),
+  EVERPOST_API_HOST: z.string().default("127.0.0.1"),
+  EVERPOST_API_PORT: wholeNumber(0, 65_535, 3000),
+  EVERPOST_PUBLIC_URL: z.url().optional(),
+  EVERPOST_WORKER_ROLES: roles,
+  EVERPOST_WORKER_CACHED_WORKFLOWS: wholeNumber(0, 100_000, 1_000),
+  EVERPOST_METRICS_ADDRESS: z.string().optional(),
+  EVERPOST_IDLE_CONNECTIONS_PER_SHARD: wholeNumber(1, 2_000, 500),
+  EVERPOST_POLL_FLOOR_SECONDS: wholeNumber(60, 86_400, 3_600),
+  EVERPOST_STATUS_POLL_SECONDS: wholeNumber(1, 3_600, 120),
+  EVERPOST_PAGE_SIZE: wholeNumber(1, 5_000, 500),
+  EVERPOST_ALLOW_PRIVATE_NETWORKS: list,
+  EVERPOST_RATE_LIMIT_PER_MINUTE: wholeNumber(1, 1_000_000, 6_000),
+  EVERPOST_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"),
+  EVERPOST_LOG_PRETTY: flag,
+});
+
+export interface Config {
+  readonly database: { readonly url: string; readonly poolMax: number };
+  /** The first key seals; every key opens. */
+  readonly keyRing: readonly { readonly name: string; readonly bytes: Buffer }[];
+  readonly temporal: { readonly address: string; readonly namespace: string; readonly taskQueuePrefix: string };
+  readonly api: { readonly host: string; readonly port: number; readonly publicUrl: string | undefined; readonly rateLimitPerMinute: number };
+  readonly worker: {
+    readonly roles: readonly WorkerRole[];
+    readonly cachedWorkflowsMax: number;
+    readonly metricsAddress: string | undefined;
+    readonly identity: string;
+  };
+  readonly sync: {
+    readonly idleConnectionsPerShard: number;
+    /** However well push works, each mailbox is read in full this often. */
+    readonly pollFloorMs: number;
+    /** How often folders without an IDLE connection of their own are asked by STATUS. */
+    readonly statusPollMs: number;
+    readonly pageSize: number;
+  };
+  /** Networks in CIDR form that webhook targets and mail servers may lie in although they are private. */
+  readonly allowPrivateNetworks: readonly string[];
+  readonly log: { readonly level: string; readonly isPretty: boolean };
+}
+
+/** A setting that is missing or wrong, named, with what it should be: printed as it stands when a start fails. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+/** The only reader of the environment. Throws a ConfigError that names every wrong setting at once. */
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ""));
+  const parsed = environment.safeParse(given);
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map((issue) => `  ${issue.path.join(".")}: ${issue.message}`);
+    throw new ConfigError(`The configuration is not complete:\n${lines.join("\n")}\nSee docs/configuration.md for every setting.`);
+  }
+  const e = parsed.data;
+  return Object.freeze({
+    database: { url: e.DATABASE_URL, poolMax: e.EVERPOST_DATABASE_POOL },
+    keyRing: e.EVERPOST_ENCRYPTION_KEYS,
+    temporal: { address: e.TEMPORAL_ADDRESS, namespace: e.TEMPORAL_NAMESPACE, taskQueuePrefix: e.EVERPOST_TASK_QUEUE_PREFIX },
+    api: {
+      host: e.EVERPOST_API_HOST,
+      port: e.EVERPOST_API_PORT,
+      publicUrl: e.EVERPOST_PUBLIC_URL,
+      rateLimitPerMinute: e.EVERPOST_RATE_LIMIT_PER_MINUTE,
+    },
+    worker: {
+      roles: e.EVERPOST_WORKER_ROLES,
+      cachedWorkflowsMax: e.EVERPOST_WORKER_CACHED_WORKFLOWS,
+      metricsAddress: e.EVERPOST_METRICS_ADDRESS,
+      identity: `${e.EVERPOST_WORKER_ROLES.join("+")}@${hostname()}:${process.pid}`,
+    },
+    sync: {
+      idleConnectionsPerShard: e.EVERPOST_IDLE_CONNECTIONS_PER_SHARD,
+      pollFloorMs: e.EVERPOST_POLL_FLOOR_SECONDS * 1000,
+      statusPollMs: e.EVERPOST_STATUS_POLL_SECONDS * 1000,
+      pageSize: e.EVERPOST_PAGE_SIZE,
+    },
+    allowPrivateNetworks: e.EVERPOST_ALLOW_PRIVATE_NETWORKS,
+    log: { level: e.EVERPOST_LOG_LEVEL, isPretty: e.EVERPOST_LOG_PRETTY },
+  });
+}

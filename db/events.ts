@@ -1,0 +1,108 @@
+import { sql } from "kysely";
+import type { EventData, EventType } from "../domain/events.ts";
+import type { CustomerId, EventId, MailboxId, WebhookEndpointId } from "../domain/ids.ts";
+import type { Connection } from "./database.ts";
+import { newId } from "./ids.ts";
+
+export interface EventSource {
+  readonly customerId: CustomerId;
+  readonly mailboxId: MailboxId | null;
+}
+
+/**
+ * Tells these events: puts them into the outbox and a delivery for each endpoint that wants them, in the caller's transaction, so that they exist
+ * exactly if what they tell of was committed. Takes the mailbox row's lock to number them without gaps, so keep what follows in the transaction
+ * short. Whoever commits then wakes the relays (`claimSleepingEndpoints`).
+ */
+export async function recordEvents(trx: Connection, source: EventSource, events: readonly EventData[]): Promise<readonly EventId[]> {
+  if (events.length === 0) return [];
+  const firstSequence = source.mailboxId === null ? null : await takeSequence(trx, source.mailboxId, events.length);
+  const rows = events.map(({ type, ...data }, index) => ({
+    id: newId("event"),
+    sequence: firstSequence === null ? null : firstSequence + index,
+    type,
+    data,
+  }));
+  await sql`
+    insert into events (id, customer_id, mailbox_id, sequence, type, data)
+    select e.id, ${source.customerId}, ${source.mailboxId}, e.sequence, e.type, e.data
+    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as e (id text, sequence bigint, type text, data jsonb)
+    order by e.sequence nulls first
+  `.execute(trx);
+  await fanOut(trx, source, rows);
+  return rows.map((row) => row.id);
+}
+
+/** One delivery for each endpoint that wants the event, in the events' order. */
+async function fanOut(trx: Connection, source: EventSource, events: readonly { readonly id: EventId; readonly type: EventType }[]): Promise<void> {
+  const endpoints = await trx
+    .selectFrom("webhook_endpoints")
+    .select(["id", "event_types", "mailbox_ids"])
+    .where("customer_id", "=", source.customerId)
+    .where("is_enabled", "=", true)
+    .where("deleted_at", "is", null)
+    .execute();
+  const deliveries = endpoints.flatMap((endpoint) =>
+    events
+      .filter(({ type }) => type !== "webhook.test" && (endpoint.event_types === null || endpoint.event_types.includes(type)))
+      .filter(() => endpoint.mailbox_ids === null || (source.mailboxId !== null && endpoint.mailbox_ids.includes(source.mailboxId)))
+      .map((event) => ({ endpoint_id: endpoint.id, event_id: event.id })),
+  );
+  await insertDeliveries(trx, source, deliveries);
+}
+
+/** Queues these deliveries behind what their lanes hold already. */
+export async function insertDeliveries(
+  trx: Connection,
+  source: EventSource,
+  deliveries: readonly { readonly endpoint_id: WebhookEndpointId; readonly event_id: EventId }[],
+  options: { readonly isReplay?: boolean } = {},
+): Promise<void> {
+  if (deliveries.length === 0) return;
+  const rows = deliveries.map((delivery, order) => ({ ...delivery, id: newId("webhookDelivery"), order }));
+  await sql`
+    insert into webhook_deliveries (id, customer_id, endpoint_id, event_id, mailbox_id, lane, is_replay)
+    select d.id, ${source.customerId}, d.endpoint_id, d.event_id, ${source.mailboxId}, coalesce(${source.mailboxId}, d.endpoint_id), ${options.isReplay ?? false}
+    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as d (id text, endpoint_id text, event_id text, "order" int)
+    order by d."order"
+  `.execute(trx);
+}
+
+/** Numbers `count` events of a mailbox; returns the first number. The row's lock keeps a mailbox's events in the order of their commits. */
+async function takeSequence(trx: Connection, mailboxId: MailboxId, count: number): Promise<number> {
+  const { event_sequence: last } = await trx
+    .updateTable("mailboxes")
+    .set((eb) => ({ event_sequence: eb("event_sequence", "+", count) }))
+    .where("id", "=", mailboxId)
+    .returning("event_sequence")
+    .executeTakeFirstOrThrow();
+  return last - count + 1;
+}
+
+/**
+ * The endpoints of a customer that have something to deliver and nobody at work on it, marked as awake: whoever gets an id here must signal its relay.
+ * Call it after the commit. The relay, before it sleeps, marks itself asleep first and looks for work second, so one of the two always sees
+ * the other.
+ */
+export async function claimSleepingEndpoints(db: Connection, customerId: CustomerId): Promise<readonly WebhookEndpointId[]> {
+  const rows = await db
+    .updateTable("webhook_endpoints")
+    .set({ is_awake: true })
+    .where("customer_id", "=", customerId)
+    .where("is_enabled", "=", true)
+    .where("is_awake", "=", false)
+    .where("deleted_at", "is", null)
+    .where((eb) =>
+      eb.exists(
+        eb
+          .selectFrom("webhook_deliveries as d")
+          .select("d.id")
+          .whereRef("d.endpoint_id", "=", "webhook_endpoints.id")
+          .where("d.state", "=", "pending")
+          .where("d.next_attempt_at", "<=", sql<Date>`now()`),
+      ),
+    )
+    .returning("id")
+    .execute();
+  return rows.map((row) => row.id);
+}

@@ -1,0 +1,36 @@
+import { pathToFileURL } from "node:url";
+import { sql } from "kysely";
+import { type Migration, Migrator } from "kysely/migration";
+import { loadConfig } from "../config.ts";
+import { type Database, openDatabase } from "./database.ts";
+import * as foundation from "./migrations/2026_11_21_foundation.ts";
+
+/** Every migration in the order in which it runs. A list and not a folder: a bundler, a reader and a diff all see it. */
+const migrations: Readonly<Record<string, Migration>> = {
+  "2026_11_21_foundation": foundation,
+};
+
+/** Brings the schema up to date; returns the names that ran. Safe to call from several processes at once: kysely holds an advisory lock. */
+export async function migrate(db: Database): Promise<readonly string[]> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...migrations }) } });
+  const { error, results = [] } = await migrator.migrateToLatest();
+  if (error !== undefined) throw error;
+  return results.map((result) => result.migrationName);
+}
+
+/** Whether the database answers and carries every migration that this code knows. */
+export async function isMigrated(db: Database): Promise<boolean> {
+  const { rows } = await sql<{ name: string }>`select name from kysely_migration`.execute(db);
+  const done = new Set(rows.map((row) => row.name));
+  return Object.keys(migrations).every((name) => done.has(name));
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const db = openDatabase(loadConfig(process.env).database);
+  try {
+    const names = await migrate(db);
+    console.log(names.length === 0 ? "The database is up to date." : `Applied ${names.join(", ")}.`);
+  } finally {
+    await db.destroy();
+  }
+}

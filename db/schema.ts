@@ -1,0 +1,265 @@
+import type { ColumnType, Generated, JSONColumnType } from "kysely";
+import type { Problem } from "../domain/errors.ts";
+import type { EventType } from "../domain/events.ts";
+import type { FolderRole, RoleSource } from "../domain/folder.ts";
+import type {
+  AccessKeyId,
+  ConnectionTestId,
+  CustomerId,
+  EventId,
+  FolderId,
+  MailboxId,
+  MessageId,
+  ThreadId,
+  WebhookDeliveryId,
+  WebhookEndpointId,
+} from "../domain/ids.ts";
+import type { StoredStatus } from "../domain/mailbox.ts";
+import type { AttachmentInfo, Direction, Envelope, TextPart } from "../domain/message.ts";
+import type { SyncCursor } from "../domain/sync.ts";
+import type { SyncSettings } from "../domain/sync-settings.ts";
+import type { Sealed } from "./secrets.ts";
+
+/** An instant: a Date when read, a Date or an ISO text when written. */
+type Instant = ColumnType<Date, Date | string, Date | string>;
+type InstantOrNull = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>;
+/** jsonb: read as the value, written as its JSON text. */
+type Json<T extends object> = JSONColumnType<T>;
+type JsonOrNull<T extends object> = ColumnType<T | null, string | null | undefined, string | null>;
+type CreatedAt = ColumnType<Date, Date | string | undefined, never>;
+
+export interface CustomersTable {
+  id: CustomerId;
+  name: string;
+  created_at: CreatedAt;
+}
+
+export interface AccessKeysTable {
+  id: AccessKeyId;
+  customer_id: CustomerId | null;
+  role: "administrator" | "customer";
+  name: string;
+  /** The first characters of the key, for recognising it in a list. */
+  prefix: string;
+  /** SHA-256 of the whole key: it has 256 random bits, so a slow hash would add nothing. */
+  hash: Buffer;
+  scopes: string[];
+  mailbox_id: MailboxId | null;
+  expires_at: InstantOrNull;
+  last_used_at: InstantOrNull;
+  revoked_at: InstantOrNull;
+  created_at: CreatedAt;
+}
+
+export interface AuditLogTable {
+  id: string;
+  customer_id: CustomerId | null;
+  mailbox_id: MailboxId | null;
+  actor: string;
+  action: string;
+  target: string;
+  details: Json<Record<string, unknown>>;
+  request_id: string | null;
+  created_at: CreatedAt;
+}
+
+export interface IdempotencyKeysTable {
+  customer_id: string;
+  key: string;
+  request_hash: Buffer;
+  status: number | null;
+  response: JsonOrNull<{ readonly body: unknown; readonly headers: Readonly<Record<string, string>> }>;
+  created_at: CreatedAt;
+}
+
+export interface MailboxesTable {
+  id: MailboxId;
+  customer_id: CustomerId;
+  external_id: string | null;
+  email: string;
+  display_name: string | null;
+  provider: string;
+  settings: Json<Record<string, unknown>>;
+  sync: Json<SyncSettings>;
+  aliases: Generated<string[]>;
+  own_domains: Generated<string[]>;
+  status: Generated<StoredStatus>;
+  is_paused: Generated<boolean>;
+  problem: JsonOrNull<Problem>;
+  confirmed_address: string | null;
+  event_sequence: Generated<number>;
+  idle_shard: number | null;
+  watch_state: Generated<"off" | "connecting" | "watching" | "unsupported">;
+  watch_since: InstantOrNull;
+  anchored_at: InstantOrNull;
+  import_total: Generated<number>;
+  import_done: Generated<number>;
+  import_started_at: InstantOrNull;
+  import_finished_at: InstantOrNull;
+  last_success_at: InstantOrNull;
+  last_attempt_at: InstantOrNull;
+  next_due_at: InstantOrNull;
+  deleted_at: InstantOrNull;
+  created_at: CreatedAt;
+  updated_at: ColumnType<Date, Date | string | undefined, Date | string>;
+}
+
+export interface CredentialsTable {
+  mailbox_id: MailboxId;
+  customer_id: CustomerId;
+  sealed: Json<Sealed>;
+  updated_at: ColumnType<Date, Date | string | undefined, Date | string>;
+}
+
+export interface IdleShardsTable {
+  shard: number;
+  alive_at: InstantOrNull;
+}
+
+export interface FoldersTable {
+  id: FolderId;
+  customer_id: CustomerId;
+  mailbox_id: MailboxId;
+  path: string;
+  name: string;
+  delimiter: string;
+  role: FolderRole;
+  role_source: RoleSource;
+  is_selectable: boolean;
+  is_synced: boolean;
+  cursor: JsonOrNull<SyncCursor>;
+  history_cursor: JsonOrNull<SyncCursor>;
+  import_state: Generated<"pending" | "importing" | "complete">;
+  /** A listing was complete once: what a later listing finds that the registry does not know is new mail. */
+  was_complete: Generated<boolean>;
+  import_total: Generated<number>;
+  import_done: Generated<number>;
+  generation: Generated<number>;
+  total: Generated<number>;
+  unseen: Generated<number>;
+  problem: JsonOrNull<Problem>;
+  checked_at: InstantOrNull;
+  created_at: CreatedAt;
+}
+
+export interface MessagesTable {
+  id: MessageId;
+  customer_id: CustomerId;
+  mailbox_id: MailboxId;
+  thread_id: ThreadId;
+  message_id: string | null;
+  envelope: Json<Envelope>;
+  subject: string;
+  flags: string[];
+  size_bytes: number;
+  received_at: Instant;
+  attachments: ColumnType<readonly AttachmentInfo[], string, string>;
+  text_part: JsonOrNull<TextPart>;
+  snippet: string | null;
+  direction: Direction;
+  special_use: FolderRole;
+  main_folder_id: FolderId | null;
+  main_ref: string | null;
+  /** What classifyMessages has to do with it: tell it, tell a change, see whether it is gone, nothing. */
+  state: "fetched" | "changed" | "missing" | "settled";
+  /** When message.created was told; null for history. */
+  told_at: InstantOrNull;
+  is_deleted: Generated<boolean>;
+  created_at: CreatedAt;
+}
+
+export interface MessageLocationsTable {
+  folder_id: FolderId;
+  ref: string;
+  message_id: MessageId;
+  customer_id: CustomerId;
+  mailbox_id: MailboxId;
+  flags: string[];
+  generation: number;
+}
+
+export interface EventsTable {
+  id: EventId;
+  customer_id: CustomerId;
+  mailbox_id: MailboxId | null;
+  /** Counts the mailbox's events from 1 without gaps. */
+  sequence: number | null;
+  type: EventType;
+  data: Json<Record<string, unknown>>;
+  tx: Generated<string>;
+  position: Generated<number>;
+  created_at: CreatedAt;
+}
+
+export interface WebhookEndpointsTable {
+  id: WebhookEndpointId;
+  customer_id: CustomerId;
+  url: string;
+  description: Generated<string>;
+  event_types: string[] | null;
+  mailbox_ids: string[] | null;
+  includes_text: Generated<boolean>;
+  sealed_secrets: Json<Sealed>;
+  is_enabled: Generated<boolean>;
+  disabled_reason: string | null;
+  failing_since: InstantOrNull;
+  /** True while its relay is at work or has been signalled: who inserts deliveries need not signal again. */
+  is_awake: Generated<boolean>;
+  deleted_at: InstantOrNull;
+  created_at: CreatedAt;
+  updated_at: ColumnType<Date, Date | string | undefined, Date | string>;
+}
+
+export interface DeliveryAttempt {
+  readonly at: string;
+  readonly durationMs: number;
+  readonly status: number | null;
+  /** Why it failed, in a few words; null for a success. */
+  readonly error: string | null;
+}
+
+export interface WebhookDeliveriesTable {
+  id: WebhookDeliveryId;
+  customer_id: CustomerId;
+  endpoint_id: WebhookEndpointId;
+  event_id: EventId;
+  mailbox_id: MailboxId | null;
+  lane: string;
+  position: Generated<number>;
+  state: Generated<"pending" | "delivered" | "failed">;
+  is_replay: Generated<boolean>;
+  attempts: ColumnType<readonly DeliveryAttempt[], string | undefined, string>;
+  attempt_count: Generated<number>;
+  next_attempt_at: ColumnType<Date, Date | string | undefined, Date | string>;
+  delivered_at: InstantOrNull;
+  created_at: CreatedAt;
+}
+
+export interface ConnectionTestsTable {
+  id: ConnectionTestId;
+  customer_id: CustomerId;
+  mailbox_id: MailboxId | null;
+  provider: string;
+  email: string;
+  sealed_request: JsonOrNull<Sealed>;
+  report: JsonOrNull<Record<string, unknown>>;
+  created_at: CreatedAt;
+}
+
+/** Every table, as kysely sees it. */
+export interface Tables {
+  customers: CustomersTable;
+  access_keys: AccessKeysTable;
+  audit_log: AuditLogTable;
+  idempotency_keys: IdempotencyKeysTable;
+  mailboxes: MailboxesTable;
+  credentials: CredentialsTable;
+  idle_shards: IdleShardsTable;
+  folders: FoldersTable;
+  messages: MessagesTable;
+  message_locations: MessageLocationsTable;
+  events: EventsTable;
+  webhook_endpoints: WebhookEndpointsTable;
+  webhook_deliveries: WebhookDeliveriesTable;
+  connection_tests: ConnectionTestsTable;
+}

@@ -1,0 +1,81 @@
+import type { Address } from "./address.ts";
+import type { Problem } from "./errors.ts";
+import type { FolderRole } from "./folder.ts";
+import type { FolderId, MailboxId, MessageId, ThreadId, WebhookEndpointId } from "./ids.ts";
+import type { AttachmentInfo, Direction, Flags } from "./message.ts";
+
+/** A message as events and the API tell it. `text` is there only where the endpoint or the request asks for it. */
+export interface ToldMessage {
+  readonly id: MessageId;
+  readonly threadId: ThreadId;
+  readonly mailboxId: MailboxId;
+  /** The customer's own name for the mailbox (`externalId`). */
+  readonly account: string | null;
+  readonly direction: Direction;
+  /** Where the message shows first: path, role and UID of its main folder. */
+  readonly path: string;
+  readonly folderId: FolderId;
+  readonly specialUse: FolderRole;
+  /** The message's role over all folders that hold it. */
+  readonly messageSpecialUse: FolderRole;
+  readonly uid: number | null;
+  readonly messageId: string | null;
+  readonly inReplyTo: string | null;
+  readonly references: readonly string[];
+  readonly subject: string;
+  readonly from: readonly Address[];
+  readonly replyTo: readonly Address[];
+  readonly to: readonly Address[];
+  readonly cc: readonly Address[];
+  readonly bcc: readonly Address[];
+  readonly sentAt: string | null;
+  readonly receivedAt: string;
+  readonly sizeBytes: number;
+  readonly flags: Flags;
+  readonly attachments: readonly AttachmentInfo[];
+  readonly snippet: string | null;
+}
+
+/** What a customer is told, type by type. The envelope around it (id, mailbox, sequence, time) is the same for all. */
+export type EventData =
+  | { readonly type: "message.created"; readonly message: ToldMessage }
+  | {
+      readonly type: "message.updated";
+      readonly message: ToldMessage;
+      readonly changes: { readonly flags?: { readonly added: Flags; readonly removed: Flags }; readonly movedTo?: string };
+    }
+  | { readonly type: "message.deleted"; readonly message: Pick<ToldMessage, "id" | "threadId" | "mailboxId" | "account" | "messageId"> }
+  | { readonly type: "folder.created" | "folder.updated" | "folder.deleted"; readonly folder: ToldFolder }
+  | { readonly type: "mailbox.connected"; readonly email: string }
+  | { readonly type: "mailbox.disconnected" }
+  | { readonly type: "mailbox.error"; readonly problem: Problem }
+  | { readonly type: "mailbox.recovered" }
+  | { readonly type: "mailbox.sync_completed"; readonly folders: number; readonly messages: number }
+  | { readonly type: "mailbox.sync_reset"; readonly path: string }
+  | { readonly type: "webhook.disabled"; readonly endpointId: WebhookEndpointId; readonly reason: string }
+  | { readonly type: "webhook.test"; readonly endpointId: WebhookEndpointId };
+
+export interface ToldFolder {
+  readonly id: FolderId;
+  readonly path: string;
+  readonly role: FolderRole;
+}
+
+export type EventType = EventData["type"];
+
+export const eventTypes = [
+  "message.created",
+  "message.updated",
+  "message.deleted",
+  "folder.created",
+  "folder.updated",
+  "folder.deleted",
+  "mailbox.connected",
+  "mailbox.disconnected",
+  "mailbox.error",
+  "mailbox.recovered",
+  "mailbox.sync_completed",
+  "mailbox.sync_reset",
+  "webhook.disabled",
+  "webhook.test",
+] as const satisfies readonly EventType[];

@@ -1,0 +1,83 @@
+import type { Address } from "./address.ts";
+
+/**
+ * Message flags in our words. IMAP's system flags lose their backslash (`\Seen` is `seen`); keywords keep their spelling (`$Forwarded`).
+ * Always sorted, so that two sets are equal when their JSON is.
+ */
+export type Flags = readonly string[];
+
+/** The header fields that tell who wrote what to whom and when (RFC 5322 §3.6). Absent fields are empty, never invented. */
+export interface Envelope {
+  readonly messageId: string | null;
+  readonly inReplyTo: string | null;
+  /** Ids of the References header, oldest first. */
+  readonly references: readonly string[];
+  readonly subject: string;
+  readonly from: readonly Address[];
+  readonly replyTo: readonly Address[];
+  readonly to: readonly Address[];
+  readonly cc: readonly Address[];
+  readonly bcc: readonly Address[];
+  /** The Date header as an ISO instant; null where it is missing or makes no sense. */
+  readonly sentAt: string | null;
+}
+
+export interface AttachmentInfo {
+  /** The part's number (RFC 9051 §6.4.5), which fetches it: `2`, `1.3`. */
+  readonly part: string;
+  readonly fileName: string | null;
+  readonly contentType: string;
+  /** Bytes as transferred, before decoding: what the server tells without sending the part. */
+  readonly encodedSizeBytes: number;
+  readonly contentId: string | null;
+  readonly isInline: boolean;
+}
+
+/** The text part that shows best as a line of preview, and how to decode its bytes. */
+export interface TextPart {
+  readonly part: string;
+  readonly contentType: "text/plain" | "text/html";
+  readonly charset: string;
+  readonly transferEncoding: string;
+  readonly encodedSizeBytes: number;
+}
+
+/** One message in one folder, as a provider lists it. */
+export interface RemoteMessage {
+  /** The provider's name for it within the scope: an IMAP UID, a Graph or Gmail id. */
+  readonly ref: string;
+  /** The provider's id that stays when the message moves (X-GM-MSGID, EMAILID), where there is one. */
+  readonly stableId: string | null;
+  /** The provider's thread id (X-GM-THRID, THREADID), where there is one. */
+  readonly providerThreadId: string | null;
+  readonly envelope: Envelope;
+  readonly flags: Flags;
+  readonly sizeBytes: number;
+  /** When the provider took it in (IMAP INTERNALDATE), an ISO instant. */
+  readonly receivedAt: string;
+  readonly attachments: readonly AttachmentInfo[];
+  readonly textPart: TextPart | null;
+}
+
+/** Which way a message went, seen from the mailbox's owner. Drafts are never told; junk and trash are told with their name. */
+export const directions = ["incoming", "outgoing", "draft", "junk", "trash"] as const;
+export type Direction = (typeof directions)[number];
+
+const systemFlags: Readonly<Record<string, string>> = {
+  "\\seen": "seen",
+  "\\answered": "answered",
+  "\\flagged": "flagged",
+  "\\deleted": "deleted",
+  "\\draft": "draft",
+};
+
+/** Flags as we keep them. `\Recent` is left out: it tells about the session that asked, not about the message. */
+export function normaliseFlags(raw: Iterable<string>): Flags {
+  const flags = new Set<string>();
+  for (const flag of raw) {
+    const lower = flag.toLowerCase();
+    if (lower === "\\recent" || lower === "\\*") continue;
+    flags.add(systemFlags[lower] ?? flag);
+  }
+  return [...flags].sort();
+}

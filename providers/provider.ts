@@ -1,0 +1,125 @@
+import type { Readable } from "node:stream";
+import type { z } from "zod";
+import type { MailError } from "../domain/errors.ts";
+import type { FolderRole, RemoteFolder } from "../domain/folder.ts";
+import type { RemoteMessage } from "../domain/message.ts";
+import type { ChangePage, HistoryPage, ScopeState, SyncCursor, SyncScope } from "../domain/sync.ts";
+
+/** What a provider or one of its servers can do, stated once, so that nobody outside its folder asks which provider it is. */
+export interface Capabilities {
+  /** Changes are announced (`watch`), so polling is only a floor. */
+  readonly push: boolean;
+  /** Messages keep an id when they move. */
+  readonly stableIds: boolean;
+  /** Connections that one account may hold at once, all of our lanes together. */
+  readonly connectionsMax: number;
+}
+
+/** What `verify` learned: proof that the credentials open the mailbox they claim to. */
+export interface AccountReport {
+  /** The address as the server confirms it, or as configured where the server does not say. */
+  readonly address: string;
+  readonly inbox: { readonly total: number; readonly unseen: number };
+  readonly folders: readonly RemoteFolder[];
+  /** Named as the server names them (`IDLE`, `CONDSTORE`). */
+  readonly serverCapabilities: readonly string[];
+  /** How the server introduces itself (RFC 2971), if it does. */
+  readonly serverName: string | null;
+}
+
+/** What a test of the sending side learned; `undefined` settings are not tested. */
+export interface SendingReport {
+  readonly sizeLimitBytes: number | null;
+  readonly extensions: readonly string[];
+}
+
+export interface PageOptions {
+  /** Messages a page at most. */
+  readonly limit: number;
+  /** Read what a hint cannot tell as well: flags where the server keeps no change counter. Slow, for the poll floor. */
+  readonly isThorough?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface WatchOptions {
+  /** The folder that is announced at once; the others are asked in between. */
+  readonly scope: SyncScope;
+  /** What is known of each folder, so that what happened before the watch began is noticed. Asked anew at each check. */
+  readonly knownCursors: () => Promise<ReadonlyMap<string, SyncCursor>>;
+  /** How often the other folders are asked, and the connection proved alive. */
+  readonly checkEveryMs: number;
+  /** Something changed in these folders. Only a hint: the cursor is the truth. */
+  readonly onChange: (paths: readonly string[]) => void;
+  /** The server has answered just now. */
+  readonly onAlive: () => void;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * One open mailbox. Every method throws MailError and nothing else for what the provider or the network does; a method enters when a caller
+ * needs it on two providers. Calls on one instance may be made at once; the provider puts them in order where its protocol must.
+ */
+export interface MailProvider {
+  readonly capabilities: Capabilities;
+  verify(signal?: AbortSignal): Promise<AccountReport>;
+  listFolders(signal?: AbortSignal): Promise<readonly RemoteFolder[]>;
+  /** Whether each scope differs from its cursor, without reading it. A scope that is gone is left out. */
+  checkScopes(cursors: ReadonlyMap<string, SyncCursor>, signal?: AbortSignal): Promise<readonly ScopeState[]>;
+  /** The next page of changes after `cursor`; without one, the first look: an empty page with `reset`. */
+  pullChanges(scope: SyncScope, cursor: SyncCursor | undefined, options: PageOptions): Promise<ChangePage>;
+  /** The next page, newest first, of what was there before the first look. */
+  pullHistory(scope: SyncScope, cursor: SyncCursor, options: PageOptions): Promise<HistoryPage>;
+  /** The readable text of messages just listed: at most `bytesMax` each, decoded; a message without any is left out. */
+  fetchTexts(
+    scope: SyncScope,
+    messages: readonly Pick<RemoteMessage, "ref" | "textPart">[],
+    options: { readonly bytesMax: number; readonly signal?: AbortSignal | undefined },
+  ): Promise<ReadonlyMap<string, string>>;
+  /** The source (RFC 5322) as a stream. */
+  openSource(scope: SyncScope, ref: string, signal?: AbortSignal): Promise<{ readonly sizeBytes: number; readonly stream: Readable }>;
+  /** Resolves when `signal` aborts, rejects with the MailError that ended the watch otherwise. Uses a connection of its own. */
+  watch(options: WatchOptions): Promise<void>;
+  /** True while the next call can go ahead without connecting anew. */
+  isUsable(): boolean;
+  close(): Promise<void>;
+}
+
+/** What opening a mailbox needs, besides what the provider defined for itself. */
+export interface OpenOptions {
+  /** Refuses hosts in private networks, unless configured; resolves to the address that is then connected to. */
+  readonly resolveHost: HostResolver;
+  /** Roles that the customer set by path, over whatever the server or the name says. */
+  readonly roleOverrides: Readonly<Record<string, FolderRole>>;
+}
+
+/**
+ * Turns a host name into the one address that is connected to, so that a name cannot answer differently between check and use.
+ * Throws `host_not_found` or `private_address_refused`.
+ */
+export type HostResolver = (host: string) => Promise<{ readonly address: string; readonly family: 4 | 6 }>;
+
+/** What a test of a connection found: each side's report, or the failure with cause and fix. */
+export interface ConnectionReport {
+  readonly receiving: AccountReport | MailError;
+  readonly sending: SendingReport | MailError | undefined;
+}
+
+/**
+ * A kind of provider. `Settings` may be shown and stored as they are; `Credentials` are sealed before they are stored. Adding a provider is adding
+ * one of these to the list in providers/index.ts.
+ */
+export interface ProviderDefinition<Settings = unknown, Credentials = unknown> {
+  readonly kind: string;
+  /** The members of `POST /v1/mailboxes` that only this provider knows, besides `provider`, as a strict object. */
+  readonly connectSchema: z.ZodObject;
+  /** What connectSchema parsed, split into what may be seen and what is sealed. `email` is the mailbox's address. */
+  split(parsed: unknown, email: string): { readonly settings: Settings; readonly credentials: Credentials };
+  /** New members over stored ones: what a PATCH or a reconnect changes. */
+  merge(
+    stored: { readonly settings: Settings; readonly credentials: Credentials },
+    changes: unknown,
+    email: string,
+  ): { readonly settings: Settings; readonly credentials: Credentials };
+  open(settings: Settings, credentials: Credentials, options: OpenOptions): MailProvider;
+  test(settings: Settings, credentials: Credentials, options: OpenOptions, signal?: AbortSignal): Promise<ConnectionReport>;
+}

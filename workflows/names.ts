@@ -1,0 +1,38 @@
+import { defineSearchAttributeKey, SearchAttributeType } from "@temporalio/common";
+import type { ConnectionTestId, MailboxId, WebhookEndpointId } from "../domain/ids.ts";
+
+/** One task queue for each kind of work that must not take the slots of another. A prefix keeps installations in one namespace apart. */
+export const taskQueues = {
+  /** Workflows, and activities that only touch the database. */
+  mail: "mail",
+  /** What talks to a mail provider for a moment. */
+  providers: "providers",
+  /** First syncs: long, many pages. */
+  bulk: "bulk",
+  /** IDLE shards: one slot holds hundreds of connections. */
+  idle: "idle",
+  /** Deliveries to customers' endpoints, some of which hang. */
+  webhooks: "webhooks",
+} as const;
+export type TaskQueue = keyof typeof taskQueues;
+
+export function taskQueueName(prefix: string, queue: TaskQueue): string {
+  return prefix === "" ? taskQueues[queue] : `${prefix}-${taskQueues[queue]}`;
+}
+
+/** Workflow ids: ids of ours and numbers, never an address or a name. */
+export const workflowIds = {
+  mailbox: (id: MailboxId) => `mailbox/${id}`,
+  idleShard: (shard: number) => `idle-shard/${shard}`,
+  webhookRelay: (id: WebhookEndpointId) => `webhooks/${id}`,
+  connectionTest: (id: ConnectionTestId) => `connection-test/${id}`,
+} as const;
+
+export const searchAttributes = {
+  mailboxId: defineSearchAttributeKey("MailboxId", SearchAttributeType.KEYWORD),
+  customerId: defineSearchAttributeKey("CustomerId", SearchAttributeType.KEYWORD),
+  provider: defineSearchAttributeKey("Provider", SearchAttributeType.KEYWORD),
+  mailboxState: defineSearchAttributeKey("MailboxState", SearchAttributeType.KEYWORD),
+  lastErrorType: defineSearchAttributeKey("LastErrorType", SearchAttributeType.KEYWORD),
+  nextDueAt: defineSearchAttributeKey("NextDueAt", SearchAttributeType.DATETIME),
+} as const;
