@@ -108,6 +108,8 @@ export interface CredentialsTable {
   mailbox_id: MailboxId;
   customer_id: CustomerId;
   sealed: Json<Sealed>;
+  /** When the access token in it ends; null for passwords. */
+  expires_at: InstantOrNull;
   updated_at: ColumnType<Date, Date | string | undefined, Date | string>;
 }
 

@@ -101,6 +101,7 @@ const statements = [
     mailbox_id text primary key references mailboxes on delete cascade,
     customer_id text not null,
     sealed jsonb not null,
+    expires_at timestamptz,
     updated_at timestamptz not null default now()
   )`,
 

@@ -1,0 +1,252 @@
+import { sql } from "kysely";
+import { directionOf, type Self } from "../domain/direction.ts";
+import { identityOf, threadIdentityOf } from "../domain/identity.ts";
+import type { CustomerId, MailboxId, MessageId } from "../domain/ids.ts";
+import type { RemoteMessage } from "../domain/message.ts";
+import type { ChangePage, FlagChange, HistoryPage, RefRanges, SyncCursor } from "../domain/sync.ts";
+import type { Connection, Database } from "./database.ts";
+import { recordEvents } from "./events.ts";
+import type { SyncFolder } from "./folder-sync.ts";
+import { derivedId } from "./ids.ts";
+
+/** Whose page it is. */
+export interface PageOwner {
+  readonly mailboxId: MailboxId;
+  readonly customerId: CustomerId;
+  readonly self: Self;
+  /** Listed messages received at or after this are told although they were there before. */
+  readonly tellListedFrom: Date;
+}
+
+/** Somebody else moved the cursor since it was read: the page is dropped, and read again from where the cursor stands now. */
+export class CursorMoved extends Error {
+  override readonly name = "CursorMoved";
+}
+
+export interface StoredPage {
+  /** Messages that classifyMessages has to look at. */
+  readonly unsettled: number;
+  /** Messages without any place left: they may be on their way to another folder. */
+  readonly missing: number;
+}
+
+/**
+ * Commits a page of changes: rows and cursor together, or neither. Repeating a page after a crash changes nothing, because the cursor was compared
+ * and every row is keyed by what it is.
+ */
+export async function storeChanges(
+  db: Database,
+  owner: PageOwner,
+  folder: SyncFolder,
+  page: ChangePage,
+  snippets: ReadonlyMap<string, string>,
+): Promise<StoredPage> {
+  return db.transaction().execute(async (trx) => {
+    await moveCursor(trx, folder, page);
+    if (page.reset) {
+      if (folder.cursor !== null) await recordEvents(trx, owner, [{ type: "mailbox.sync_reset", path: folder.path }]);
+      return { unsettled: 0, missing: 0 };
+    }
+    const added = await storeMessages(trx, owner, folder, folder.generation, page.added, () => "fetched", snippets);
+    const flagged = await storeFlags(trx, folder, page.flagChanges);
+    const removed = await removePlaces(trx, folder, page.removed);
+    const absent = page.present === undefined ? noPlaces : await removeAbsent(trx, folder, page.present);
+    return {
+      unsettled: added + flagged + removed.moved + absent.moved,
+      missing: removed.missing + absent.missing,
+    };
+  });
+}
+
+/** The new cursor over the one that the page was read with. */
+async function moveCursor(trx: Connection, folder: SyncFolder, page: ChangePage): Promise<void> {
+  const next = JSON.stringify(page.cursor);
+  const listing = page.reset
+    ? {
+        generation: folder.generation + 1,
+        history_cursor: JSON.stringify(page.historyCursor ?? {}),
+        import_state: page.historyCursor === undefined ? ("complete" as const) : ("importing" as const),
+        import_total: page.total,
+        import_done: 0,
+      }
+    : {};
+  const { numUpdatedRows } = await trx
+    .updateTable("folders")
+    .set({ cursor: next, total: page.total, checked_at: sql<Date>`now()`, problem: null, ...listing })
+    .where("id", "=", folder.id)
+    .where(sql<boolean>`cursor is not distinct from ${folder.cursor === null ? null : JSON.stringify(folder.cursor)}::jsonb`)
+    .executeTakeFirst();
+  if (numUpdatedRows === 0n) throw new CursorMoved(`the cursor of ${folder.id} was moved by somebody else`);
+}
+
+/**
+ * Commits a page of history. History is judged on the way in: it is told to nobody, so nothing is left to do, and a first sync writes each row once.
+ * The exceptions are told: what `notifyFrom` asks for, and, in a listing that repeats an earlier one, whatever the registry does not know, for it came
+ * while nobody could see it.
+ */
+export async function storeHistory(db: Database, owner: PageOwner, folder: SyncFolder, previous: SyncCursor, page: HistoryPage): Promise<StoredPage> {
+  return db.transaction().execute(async (trx) => {
+    const { numUpdatedRows } = await trx
+      .updateTable("folders")
+      .set((eb) => ({
+        history_cursor: page.more ? JSON.stringify(page.cursor) : null,
+        import_done: eb("import_done", "+", page.messages.length),
+      }))
+      .where("id", "=", folder.id)
+      .where("generation", "=", folder.generation)
+      .where(sql<boolean>`history_cursor = ${JSON.stringify(previous)}::jsonb`)
+      .executeTakeFirst();
+    if (numUpdatedRows === 0n) throw new CursorMoved(`the listing of ${folder.id} was moved by somebody else`);
+    const unsettled = await storeMessages(trx, owner, folder, folder.generation, page.messages, (message) => {
+      return folder.wasComplete || Date.parse(message.receivedAt) >= owner.tellListedFrom.getTime() ? "fetched" : "settled";
+    });
+    if (page.more) return { unsettled, missing: 0 };
+    const vanished = await completeListing(trx, folder);
+    return { unsettled: unsettled + vanished.moved, missing: vanished.missing };
+  });
+}
+
+/** The listing named everything there is: places of an earlier generation are gone. */
+async function completeListing(trx: Connection, folder: SyncFolder): Promise<RemovedPlaces> {
+  await trx.updateTable("folders").set({ import_state: "complete", was_complete: true }).where("id", "=", folder.id).execute();
+  if (!folder.wasComplete) return noPlaces;
+  const stale = await trx
+    .deleteFrom("message_locations")
+    .where("folder_id", "=", folder.id)
+    .where("generation", "<", folder.generation)
+    .returning("message_id")
+    .execute();
+  const vanished = await afterRemoval(trx, stale);
+  return { moved: vanished.moved, missing: vanished.missing + (await markHomeless(trx, folder)) };
+}
+
+/** Messages whose only place was taken by another message: under a new UIDVALIDITY the same UID means something else. */
+async function markHomeless(trx: Connection, folder: SyncFolder): Promise<number> {
+  const { numAffectedRows } = await sql`
+    update messages m set state = 'missing'
+    where m.main_folder_id = ${folder.id} and m.mailbox_id = (select mailbox_id from folders where id = ${folder.id})
+      and m.state in ('settled', 'changed') and not m.is_deleted
+      and not exists (select from message_locations l where l.message_id = m.id)
+  `.execute(trx);
+  return Number(numAffectedRows ?? 0n);
+}
+
+/** Inserts what is new, and the place of everything. Returns how many messages are left unsettled. */
+async function storeMessages(
+  trx: Connection,
+  owner: PageOwner,
+  folder: SyncFolder,
+  generation: number,
+  messages: readonly RemoteMessage[],
+  stateOf: (message: RemoteMessage) => "fetched" | "settled",
+  snippets: ReadonlyMap<string, string> = new Map(),
+): Promise<number> {
+  if (messages.length === 0) return 0;
+  const rows = messages.map((message) => ({
+    id: derivedId("message", owner.mailboxId, identityOf(message)),
+    ref: message.ref,
+    thread_id: derivedId("thread", owner.mailboxId, threadIdentityOf(message)),
+    message_id: message.envelope.messageId,
+    envelope: message.envelope,
+    subject: message.envelope.subject,
+    flags: message.flags,
+    size_bytes: message.sizeBytes,
+    received_at: message.receivedAt,
+    attachments: message.attachments,
+    text_part: message.textPart,
+    snippet: snippets.get(message.ref) ?? null,
+    direction: directionOf(message, folder.role, owner.self),
+    state: stateOf(message),
+  }));
+  // One row per id and per ref: a provider may name a message twice in a page, and ON CONFLICT does not touch a row twice in one statement.
+  // Sorted by id, so that two lanes that store the same messages lock them in one order.
+  const byId = [...new Map(rows.map((row) => [row.id, row])).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const places = [...new Map(rows.map((row) => [row.ref, { ref: row.ref, message_id: row.id, flags: row.flags }])).values()];
+
+  const { rows: inserted } = await sql<{ id: MessageId; state: string }>`
+    insert into messages (id, customer_id, mailbox_id, thread_id, message_id, envelope, subject, flags, size_bytes, received_at, attachments,
+      text_part, snippet, direction, special_use, main_folder_id, main_ref, state)
+    select m.id, ${owner.customerId}, ${owner.mailboxId}, m.thread_id, m.message_id, m.envelope, m.subject, m.flags, m.size_bytes, m.received_at,
+      m.attachments, nullif(m.text_part, 'null'::jsonb), m.snippet, m.direction, ${folder.role}, ${folder.id}, m.ref, m.state
+    from jsonb_to_recordset(${JSON.stringify(byId)}::jsonb) as m (id text, ref text, thread_id text, message_id text, envelope jsonb, subject text,
+      flags text[], size_bytes int, received_at timestamptz, attachments jsonb, text_part jsonb, snippet text, direction text, state text)
+    on conflict (id) do nothing
+    returning id, state
+  `.execute(trx);
+  await sql`
+    insert into message_locations (folder_id, ref, message_id, customer_id, mailbox_id, flags, generation)
+    select ${folder.id}, l.ref, l.message_id, ${owner.customerId}, ${owner.mailboxId}, l.flags, ${generation}
+    from jsonb_to_recordset(${JSON.stringify(places)}::jsonb) as l (ref text, message_id text, flags text[])
+    on conflict (folder_id, ref) do update set message_id = excluded.message_id, flags = excluded.flags, generation = excluded.generation
+  `.execute(trx);
+
+  const known = new Set(inserted.map((row) => row.id));
+  const seenBefore = byId.filter((row) => !known.has(row.id)).map((row) => row.id);
+  const changed = await markChanged(trx, seenBefore, folder);
+  return inserted.filter((row) => row.state === "fetched").length + changed;
+}
+
+/** Messages of the registry that turned up in this folder: looked at again where that can matter. */
+async function markChanged(trx: Connection, ids: readonly MessageId[], folder: SyncFolder): Promise<number> {
+  if (ids.length === 0) return 0;
+  const { numUpdatedRows } = await trx
+    .updateTable("messages")
+    .set({ state: "changed" })
+    .where("id", "in", ids)
+    .where("state", "in", ["settled", "missing"])
+    .where((eb) => eb.or([eb("state", "=", "missing"), eb("is_deleted", "=", true), eb("main_folder_id", "is distinct from", folder.id)]))
+    .executeTakeFirst();
+  return Number(numUpdatedRows);
+}
+
+/** Flags as the folder shows them now. Returns how many messages that changed. */
+async function storeFlags(trx: Connection, folder: SyncFolder, changes: readonly FlagChange[]): Promise<number> {
+  if (changes.length === 0) return 0;
+  const { numAffectedRows } = await sql`
+    with changed as (
+      update message_locations l set flags = c.flags
+      from jsonb_to_recordset(${JSON.stringify(changes)}::jsonb) as c (ref text, flags text[])
+      where l.folder_id = ${folder.id} and l.ref = c.ref and l.flags <> c.flags
+      returning l.message_id
+    )
+    update messages set state = 'changed' where id in (select message_id from changed) and state = 'settled'
+  `.execute(trx);
+  return Number(numAffectedRows ?? 0n);
+}
+
+interface RemovedPlaces {
+  readonly moved: number;
+  readonly missing: number;
+}
+const noPlaces: RemovedPlaces = { moved: 0, missing: 0 };
+
+async function removePlaces(trx: Connection, folder: SyncFolder, refs: readonly string[]): Promise<RemovedPlaces> {
+  if (refs.length === 0) return noPlaces;
+  const { rows } = await sql<{ message_id: MessageId }>`
+    delete from message_locations where folder_id = ${folder.id} and ref = any(${refs}::text[]) returning message_id
+  `.execute(trx);
+  return afterRemoval(trx, rows);
+}
+
+/** Removes the places that a complete listing did not name. */
+async function removeAbsent(trx: Connection, folder: SyncFolder, present: RefRanges): Promise<RemovedPlaces> {
+  const ranges = `{${present.map(([from, to]) => `[${from},${to}]`).join(",")}}`;
+  const { rows } = await sql<{ message_id: MessageId }>`
+    delete from message_locations where folder_id = ${folder.id} and not (ref::bigint <@ ${ranges}::int8multirange) returning message_id
+  `.execute(trx);
+  return afterRemoval(trx, rows);
+}
+
+/** A message that lost a place lies elsewhere, or is missing. One that nobody was told of yet stays as it is: it is judged anyway. */
+async function afterRemoval(trx: Connection, removed: readonly { readonly message_id: MessageId }[]): Promise<RemovedPlaces> {
+  if (removed.length === 0) return noPlaces;
+  const ids = [...new Set(removed.map((row) => row.message_id))];
+  const { rows } = await sql<{ state: "changed" | "missing" }>`
+    update messages m
+    set state = case when exists (select from message_locations l where l.message_id = m.id) then 'changed' else 'missing' end
+    where m.id = any(${ids}::text[]) and m.state <> 'fetched' and not m.is_deleted
+    returning m.state
+  `.execute(trx);
+  const missing = rows.filter((row) => row.state === "missing").length;
+  return { moved: rows.length - missing, missing };
+}

@@ -1,0 +1,195 @@
+import { sql } from "kysely";
+import type { Self } from "../domain/direction.ts";
+import type { EventData, ToldMessage } from "../domain/events.ts";
+import type { FolderRole } from "../domain/folder.ts";
+import type { FolderId, MailboxId, MessageId, ThreadId } from "../domain/ids.ts";
+import type { AttachmentInfo, Direction, Envelope, Flags } from "../domain/message.ts";
+import { type Location, type Settlement, settle } from "../domain/settle.ts";
+import type { Database } from "./database.ts";
+import { type EventSource, recordEvents } from "./events.ts";
+
+/** How a mailbox is named in what is told about it. */
+export interface Teller extends EventSource {
+  readonly mailboxId: MailboxId;
+  readonly account: string | null;
+  readonly self: Self;
+}
+
+export interface SettledBatch {
+  /** Events that were recorded. */
+  readonly told: number;
+  /** True when more messages wait to be judged. */
+  readonly more: boolean;
+}
+
+/** Messages judged in one transaction: enough to make it worth its commit, few enough to keep the mailbox row's lock short. */
+const batchSize = 200;
+
+/**
+ * Judges messages that changed, tells what is to be told and writes the verdicts, all in one transaction: an event exists exactly if the state it
+ * tells of does. `isSearchComplete` says that every folder was read after the messages went missing, so that what has no place is gone.
+ */
+export async function settleMessages(db: Database, teller: Teller, isSearchComplete: boolean): Promise<SettledBatch> {
+  return db.transaction().execute(async (trx) => {
+    let query = trx
+      .selectFrom("messages")
+      .select([
+        "id",
+        "thread_id",
+        "envelope",
+        "flags",
+        "size_bytes",
+        "received_at",
+        "attachments",
+        "snippet",
+        "direction",
+        "main_folder_id",
+        "state",
+        "is_deleted",
+      ])
+      .where("mailbox_id", "=", teller.mailboxId)
+      .where("state", "<>", "settled");
+    if (!isSearchComplete) query = query.where("state", "<>", "missing");
+    const rows = await query.orderBy("created_at").orderBy("received_at").orderBy("id").limit(batchSize).forUpdate().execute();
+    if (rows.length === 0) return { told: 0, more: false };
+
+    const places = await placesOf(
+      trx,
+      rows.map((row) => row.id),
+    );
+    const events: EventData[] = [];
+    const verdicts: Verdict[] = [];
+    for (const row of rows) {
+      const known = {
+        envelope: row.envelope,
+        flags: row.flags,
+        direction: row.direction,
+        mainFolderId: row.main_folder_id,
+        isDeleted: row.is_deleted,
+        isNew: row.state === "fetched",
+      };
+      const verdict = settle(known, places.get(row.id) ?? [], teller.self, isSearchComplete);
+      const event = eventOf(teller, row, verdict);
+      if (event !== undefined) events.push(event);
+      verdicts.push(toVerdict(row.id, verdict, event));
+    }
+    await writeVerdicts(trx, verdicts);
+    await recordEvents(trx, teller, events);
+    return { told: events.length, more: rows.length === batchSize };
+  });
+}
+
+interface MessageRow {
+  readonly id: MessageId;
+  readonly thread_id: ThreadId;
+  readonly envelope: Envelope;
+  readonly size_bytes: number;
+  readonly received_at: Date;
+  readonly attachments: readonly AttachmentInfo[];
+  readonly snippet: string | null;
+}
+
+async function placesOf(trx: Database, ids: readonly MessageId[]): Promise<ReadonlyMap<MessageId, Location[]>> {
+  const rows = await trx
+    .selectFrom("message_locations as l")
+    .innerJoin("folders as f", "f.id", "l.folder_id")
+    .select(["l.message_id", "l.folder_id as folderId", "l.ref", "l.flags", "f.path", "f.role"])
+    .where("l.message_id", "in", ids)
+    .execute();
+  return Map.groupBy(rows, (row) => row.message_id);
+}
+
+function eventOf(teller: Teller, row: MessageRow, verdict: Settlement): EventData | undefined {
+  if (verdict.kind === "deleted" && verdict.isTold) {
+    const { id, thread_id: threadId, envelope } = row;
+    return {
+      type: "message.deleted",
+      message: { id, threadId, mailboxId: teller.mailboxId, account: teller.account, messageId: envelope.messageId },
+    };
+  }
+  if (verdict.kind !== "present" || verdict.tell === "nothing") return undefined;
+  const message = toldMessage(teller, row, verdict.main, verdict.direction);
+  return verdict.tell === "created" ? { type: "message.created", message } : { type: "message.updated", message, changes: verdict.changes };
+}
+
+function toldMessage(teller: Teller, row: MessageRow, main: Location, direction: Direction): ToldMessage {
+  const { envelope } = row;
+  return {
+    id: row.id,
+    threadId: row.thread_id,
+    mailboxId: teller.mailboxId,
+    account: teller.account,
+    direction,
+    path: main.path,
+    folderId: main.folderId,
+    specialUse: main.role,
+    messageSpecialUse: main.role,
+    uid: /^\d+$/.test(main.ref) ? Number(main.ref) : null,
+    messageId: envelope.messageId,
+    inReplyTo: envelope.inReplyTo,
+    references: envelope.references,
+    subject: envelope.subject,
+    from: envelope.from,
+    replyTo: envelope.replyTo,
+    to: envelope.to,
+    cc: envelope.cc,
+    bcc: envelope.bcc,
+    sentAt: envelope.sentAt,
+    receivedAt: row.received_at.toISOString(),
+    sizeBytes: row.size_bytes,
+    flags: main.flags,
+    attachments: row.attachments,
+    snippet: row.snippet,
+  };
+}
+
+interface Verdict {
+  readonly id: MessageId;
+  readonly state: "settled" | "missing" | "changed";
+  readonly is_deleted: boolean;
+  readonly direction?: Direction;
+  readonly special_use?: FolderRole;
+  readonly main_folder_id?: FolderId;
+  readonly main_ref?: string;
+  readonly flags?: Flags;
+  readonly is_told: boolean;
+}
+
+function toVerdict(id: MessageId, verdict: Settlement, event: EventData | undefined): Verdict {
+  switch (verdict.kind) {
+    // It lay somewhere when it was marked and lies nowhere now: whether it is gone is known only after every folder was read.
+    case "wait":
+      return { id, state: "missing", is_deleted: false, is_told: false };
+    case "deleted":
+      return { id, state: "settled", is_deleted: true, is_told: false };
+    case "present":
+      return {
+        id,
+        state: "settled",
+        is_deleted: false,
+        direction: verdict.direction,
+        special_use: verdict.main.role,
+        main_folder_id: verdict.main.folderId,
+        main_ref: verdict.main.ref,
+        flags: verdict.main.flags,
+        is_told: event?.type === "message.created",
+      };
+  }
+}
+
+async function writeVerdicts(trx: Database, verdicts: readonly Verdict[]): Promise<void> {
+  await sql`
+    update messages m set
+      state = v.state,
+      is_deleted = v.is_deleted,
+      direction = coalesce(v.direction, m.direction),
+      special_use = coalesce(v.special_use, m.special_use),
+      main_folder_id = case when v.is_deleted then null else coalesce(v.main_folder_id, m.main_folder_id) end,
+      main_ref = case when v.is_deleted then null else coalesce(v.main_ref, m.main_ref) end,
+      flags = coalesce(v.flags, m.flags),
+      told_at = case when v.is_told then now() else m.told_at end
+    from jsonb_to_recordset(${JSON.stringify(verdicts)}::jsonb) as v (id text, state text, is_deleted boolean, direction text, special_use text,
+      main_folder_id text, main_ref text, flags text[], is_told boolean)
+    where m.id = v.id
+  `.execute(trx);
+}
