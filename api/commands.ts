@@ -1,0 +1,36 @@
+import type { ConnectionTestId, CustomerId, MailboxId, WebhookEndpointId } from "../domain/ids.ts";
+import type { TaskQueue } from "../workflows/names.ts";
+
+export type MailboxCommand = "sync" | "pause" | "resume" | "resync" | "reconnect";
+
+/** Which mailbox a workflow is for, with what operators search by. */
+export interface MailboxTarget {
+  readonly id: MailboxId;
+  readonly customerId: CustomerId;
+  readonly provider: string;
+}
+
+/**
+ * What the API asks of the workflows. Each call returns when it was done or durably taken, and throws `service_unavailable` when Temporal or the
+ * workers do not answer in time.
+ */
+export interface Commands {
+  /** Starts the mailbox's workflow, or wakes the one that runs. */
+  connect(mailbox: MailboxTarget): Promise<void>;
+  /** Carries out a command and waits until the mailbox's row says so; starts the workflow if it was lost. */
+  command(mailbox: MailboxTarget, command: MailboxCommand): Promise<void>;
+  /** Ends the mailbox's workflow and waits for its last words. */
+  disconnect(mailbox: MailboxTarget, options: { readonly purge: boolean }): Promise<void>;
+  /** Says that the row's settings or credentials changed. */
+  settingsChanged(mailbox: MailboxTarget): Promise<void>;
+  /** Starts or wakes the relay of a webhook endpoint. */
+  wakeRelay(endpointId: WebhookEndpointId): Promise<void>;
+  /** Runs a stored connection test; its report is in the row afterwards. */
+  testConnection(testId: ConnectionTestId): Promise<void>;
+  /** Finds out a domain's mail servers. */
+  autodetect(domain: string): Promise<unknown>;
+  /** Whether Temporal answers. */
+  ping(): Promise<void>;
+  /** Whether a worker has asked for work of this queue lately. */
+  hasPoller(queue: TaskQueue): Promise<boolean>;
+}

@@ -1,0 +1,16 @@
+import type { Config } from "../config.ts";
+import type { Database } from "../db/database.ts";
+import type { Logger } from "../logging.ts";
+import type { Commands } from "./commands.ts";
+
+/** What the API is made of: real parts in the server, the same or failing ones in tests. */
+export interface ApiDeps {
+  readonly config: Config;
+  readonly db: Database;
+  readonly commands: Commands;
+  readonly log: Logger;
+  /** Aborts when the server drains: streams that would last for ever end here. */
+  readonly closing: AbortSignal;
+  /** Tests only: parses each response by its schema and wants an audit entry for each change; a mismatch is a 500 that says so. */
+  readonly isStrict?: boolean;
+}

@@ -1,0 +1,58 @@
+import { createHmac } from "node:crypto";
+import { claimIdempotencyKey, dropClaim, type IdempotencyId, keepAnswer, type StoredAnswer } from "../db/idempotency.ts";
+import { type KeyRing, type Sealed, seal, unseal } from "../db/secrets.ts";
+import type { ApiDeps } from "./deps.ts";
+import { ApiError, invalid, toProblemAnswer } from "./errors.ts";
+
+export interface IdempotentRequest extends IdempotencyId {
+  /** What makes two requests the same: method, path, query, for which mailbox the key is bound, and the body. */
+  readonly fingerprint: readonly unknown[];
+  readonly requestId: string;
+}
+
+/** The header's value if it is one we take; undefined if there is none. */
+export function readIdempotencyKey(header: string | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  if (/^[\x21-\x7e]{1,255}$/.test(header)) return header;
+  throw invalid({ in: "header", pointer: "#/Idempotency-Key", detail: "1 to 255 visible ASCII characters" });
+}
+
+/**
+ * Serves a request once per key: a repetition gets the first answer again. Answers that a repetition may mend (5xx, 429) are not kept.
+ * Answers are sealed where they lie, for some hold an access key or a signing secret that is shown only once.
+ */
+export async function answerOnce(deps: ApiDeps, request: IdempotentRequest, serve: () => Promise<StoredAnswer>): Promise<StoredAnswer> {
+  const { db, config } = deps;
+  const found = await claimIdempotencyKey(db, request, fingerprints(config.keyRing, request.fingerprint));
+  if (found.state === "in_flight") throw new ApiError("idempotency_in_flight", { headers: { "Retry-After": "1" } });
+  if (found.state === "other_request") throw new ApiError("idempotency_mismatch");
+  if (found.state === "answered") {
+    const body = unseal(config.keyRing, sealContext(request), found.answer.body as Sealed) as { readonly body?: unknown };
+    return { ...found.answer, body: body.body, headers: { ...found.answer.headers, "Idempotency-Replayed": "true" } };
+  }
+  const answer = await serveOrDrop(deps, request, found.claim, serve);
+  if (answer.status >= 500 || answer.status === 429) await dropClaim(db, request, found.claim);
+  else await keepAnswer(db, request, found.claim, { ...answer, body: seal(config.keyRing, sealContext(request), { body: answer.body }) });
+  return answer;
+}
+
+async function serveOrDrop(deps: ApiDeps, request: IdempotentRequest, claim: string, serve: () => Promise<StoredAnswer>): Promise<StoredAnswer> {
+  try {
+    return await serve();
+  } catch (thrown) {
+    const { status, headers, body } = toProblemAnswer(thrown, request.requestId);
+    if (status < 500 && status !== 429) return { status, body, headers: { ...headers, "Content-Type": "application/problem+json" } };
+    await dropClaim(deps.db, request, claim).catch((error: unknown) => deps.log.warn({ err: error }, "an idempotency key could not be freed"));
+    throw thrown;
+  }
+}
+
+/** Keyed, because a body may hold a password, and a bare hash of it could be guessed at by whoever gets hold of the table. */
+function fingerprints(ring: KeyRing, parts: readonly unknown[]): readonly Buffer[] {
+  const text = JSON.stringify(parts);
+  return ring.map(({ bytes }) => createHmac("sha256", bytes).update("idempotency\0").update(text).digest());
+}
+
+function sealContext({ owner, key }: IdempotencyId): string {
+  return `idempotency/${owner}/${key}`;
+}

@@ -1,0 +1,77 @@
+import { z } from "zod";
+import type { Page, PageCursor, PageRequest } from "../db/pages.ts";
+import { type Id, type IdKind, idPrefixes, isId } from "../domain/ids.ts";
+import { invalid } from "./errors.ts";
+
+/** An id of this kind. One of another shape is a fault of the request. */
+export function idSchema<Kind extends IdKind>(kind: Kind): z.ZodType<Id<Kind>, Id<Kind>> {
+  const pattern = new RegExp(`^${idPrefixes[kind]}_[1-9A-HJ-NP-Za-km-z]{10,40}$`);
+  return z
+    .string()
+    .regex(pattern, `an id that begins with ${idPrefixes[kind]}_`)
+    .meta({ examples: [`${idPrefixes[kind]}_1CbWqaK3zvYyZ9rNbX1pQ4`] }) as unknown as z.ZodType<Id<Kind>, Id<Kind>>;
+}
+
+/** `{id}` of a path. */
+export function idParams<Kind extends IdKind>(kind: Kind) {
+  return z.strictObject({ id: idSchema(kind) });
+}
+
+/** An instant with its zone (RFC 3339), kept in UTC. */
+export const instantSchema = z.iso.datetime({ offset: true }).transform((text) => new Date(text).toISOString());
+
+/** An instant as responses carry it: UTC. */
+export const instantOut = z.iso.datetime();
+
+/** The two members of every listing's query; spread them into its strict object. */
+export const pageQuery = {
+  limit: z.coerce.number().int().min(1).max(200).default(50).describe("How many at most."),
+  cursor: z.string().max(500).optional().describe("Where to go on: `nextCursor` of the page before."),
+};
+
+/** A page of a listing. */
+export function pageOf<Item extends z.ZodType>(item: Item) {
+  return z.strictObject({
+    data: z.array(item),
+    nextCursor: z.string().nullable().describe("Send it as `cursor` for the next page; null on the last one."),
+  });
+}
+
+/** The page that a query asks for. `listing` names the listing, so that a cursor of another one is refused instead of misread. */
+export function toPageRequest(listing: string, query: { readonly limit: number; readonly cursor?: string | undefined }): PageRequest {
+  return { limit: query.limit, after: query.cursor === undefined ? undefined : decodeCursor(listing, query.cursor) };
+}
+
+/** The response's form of a page. */
+export function toPageBody<Row, Item>(listing: string, page: Page<Row>, toItem: (row: Row) => Item): { data: Item[]; nextCursor: string | null } {
+  return { data: page.rows.map(toItem), nextCursor: page.next === undefined ? null : encodeCursor(listing, page.next) };
+}
+
+function encodeCursor(listing: string, { at, id }: PageCursor): string {
+  return Buffer.from(JSON.stringify([listing, at, id])).toString("base64url");
+}
+
+const cursorSchema = z.tuple([
+  z.string(),
+  z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d){0,2}$/),
+  z.string().max(60),
+]);
+
+function decodeCursor(listing: string, text: string): PageCursor {
+  const parsed = cursorSchema.safeParse(parseJson(Buffer.from(text, "base64url").toString()));
+  const wellFormed = parsed.success && parsed.data[0] === listing && isAnyId(parsed.data[2]) && !Number.isNaN(Date.parse(parsed.data[1]));
+  if (!wellFormed) throw invalid({ in: "query", pointer: "#/cursor", detail: "not a cursor of this listing; leave it out to begin anew" });
+  return { at: parsed.data[1], id: parsed.data[2] };
+}
+
+function isAnyId(text: string): boolean {
+  return (Object.keys(idPrefixes) as IdKind[]).some((kind) => isId(kind, text));
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,44 @@
+import type { z } from "zod";
+import { invalid, type RequestFault } from "./errors.ts";
+
+/** What `schema` makes of a part of the request; throws `validation_failed` with every fault, none of which repeats the value. */
+export function validate(schema: z.ZodType, part: RequestFault["in"], value: unknown): unknown {
+  const unfit = findUnfitText(value, "#");
+  if (unfit !== undefined) throw invalid({ in: part, pointer: unfit, detail: "holds a NUL character or half a surrogate pair" });
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw invalid(...toFaults(part, parsed.error));
+}
+
+/** A zod error as faults of the request. */
+export function toFaults(part: RequestFault["in"], error: z.core.$ZodError): readonly RequestFault[] {
+  return error.issues.flatMap((issue) => issueFaults(part, issue));
+}
+
+function issueFaults(part: RequestFault["in"], issue: z.core.$ZodIssue): readonly RequestFault[] {
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((key) => ({ in: part, pointer: pointer([...issue.path, key]), detail: "is not known here" }));
+  }
+  if (issue.code === "invalid_union" && issue.errors.length > 0) {
+    // The branch with the fewest faults is the one that was most likely meant.
+    const [closest = []] = issue.errors.toSorted((a, b) => a.length - b.length);
+    return closest.flatMap((inner) => issueFaults(part, { ...inner, path: [...issue.path, ...inner.path] }));
+  }
+  return [{ in: part, pointer: pointer(issue.path), detail: issue.message }];
+}
+
+/** RFC 6901 as a URI fragment. */
+function pointer(path: readonly PropertyKey[]): string {
+  return ["#", ...path.map((step) => String(step).replaceAll("~", "~0").replaceAll("/", "~1"))].join("/");
+}
+
+/** PostgreSQL stores neither U+0000 (SQLSTATE 22021) nor lone surrogates in jsonb (22P02); no member of ours needs them. */
+function findUnfitText(value: unknown, at: string): string | undefined {
+  if (typeof value === "string") return value.includes("\0") || !value.isWellFormed() ? at : undefined;
+  if (typeof value !== "object" || value === null) return undefined;
+  for (const [key, member] of Object.entries(value)) {
+    const found = findUnfitText(key, `${at}/?`) ?? findUnfitText(member, `${at}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
