@@ -1,4 +1,6 @@
 import { createServer } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { StartError } from "./processes.ts";
 
 /** A free TCP port on the loopback address. Another process may take it before its user binds it, so a start that finds it busy tries again. */
 export function freePort(): Promise<number> {
@@ -19,4 +21,13 @@ export function isPortFree(port: number): Promise<boolean> {
     server.once("error", () => resolve(false));
     server.listen({ host: "127.0.0.1", port, exclusive: true }, () => server.close(() => resolve(true)));
   });
+}
+
+/** Fails when a port stays taken: a server that cannot bind it would end, while whoever holds it might answer in its place. */
+export async function requirePort(port: number, what: string, patienceMs = 3_000): Promise<void> {
+  const deadline = performance.now() + patienceMs;
+  while (!(await isPortFree(port))) {
+    if (performance.now() > deadline) throw new StartError(`port ${port}, which ${what} is to use, is taken by another process`);
+    await delay(50);
+  }
 }

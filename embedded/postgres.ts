@@ -16,6 +16,7 @@ import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Client } from "pg";
+import { requirePort } from "./ports.ts";
 import { commandLine, endProcess, isAlive, type RunningPart, runningPart, StartError } from "./processes.ts";
 
 export interface PostgresOptions {
@@ -44,25 +45,14 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
   const binaries = postgresBinaries();
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   await stopLeftover(dataDir);
+  await requirePort(options.port, "PostgreSQL");
   const who = identityFor(binaries.dir, dataDir);
   own(dataDir, who);
   if (!existsSync(join(dataDir, "PG_VERSION"))) initialise(binaries, dataDir, options.password, who);
 
-  const settings = { listen_addresses: "127.0.0.1", unix_socket_directories: "", port: String(options.port), ...options.settings };
-  const args = ["-D", dataDir, ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])];
-  const log = openSync(options.logFile, "a");
-  const child = spawn(...command(who, binaries.postgres, args), {
-    ...who.spawn,
-    stdio: ["ignore", log, log],
-    cwd: dataDir,
-    env: serverEnvironment(),
-  });
-  closeSync(log);
-  // SIGINT is PostgreSQL's fast shutdown: open transactions are rolled back, the data is flushed.
-  const part = runningPart(child, "SIGINT", 10_000);
   const url = (database: string) => `postgres://everpost:${encodeURIComponent(options.password)}@127.0.0.1:${options.port}/${database}`;
+  const part = await launchPatiently(() => launch(binaries, dataDir, who, options), url("postgres"), options);
   try {
-    await untilAnswers(part, url("postgres"), options);
     await createDatabase(url("postgres"));
   } catch (error) {
     await part.stop();
@@ -187,10 +177,43 @@ async function stopLeftover(dataDir: string): Promise<void> {
   const file = join(dataDir, "postmaster.pid");
   if (!existsSync(file)) return;
   const pid = Number(readFileSync(file, "utf8").split("\n")[0]);
-  const isOurs = Number.isInteger(pid) && pid > 1 && isAlive(pid) && (commandLine(pid)?.includes(dataDir) ?? false);
-  if (isOurs) await endProcess(pid, "SIGINT", 10_000);
-  // A server that was killed leaves its pid; another process may carry that number now, and PostgreSQL would refuse to start.
-  rmSync(file, { force: true });
+  if (!Number.isInteger(pid) || pid <= 1 || !isAlive(pid)) return;
+  if (commandLine(pid)?.includes(dataDir) === true) await endProcess(pid, "SIGINT", 10_000);
+  // A stranger carries the number of a server that was killed. Only then is the file taken away: in every other case PostgreSQL judges it
+  // itself, and with it whether sessions of the killed server are still at work on the data.
+  else rmSync(file, { force: true });
+}
+
+function launch(binaries: Binaries, dataDir: string, who: Identity, options: PostgresOptions): RunningPart {
+  const settings = { listen_addresses: "127.0.0.1", unix_socket_directories: "", port: String(options.port), ...options.settings };
+  const args = ["-D", dataDir, ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])];
+  const log = openSync(options.logFile, "a");
+  const child = spawn(...command(who, binaries.postgres, args), {
+    ...who.spawn,
+    stdio: ["ignore", log, log],
+    cwd: dataDir,
+    env: serverEnvironment(),
+  });
+  closeSync(log);
+  // SIGINT is PostgreSQL's fast shutdown: open transactions are rolled back, the data is flushed.
+  return runningPart(child, "SIGINT", 10_000);
+}
+
+/** The sessions of a server that was killed live on until they notice; while one does, PostgreSQL rightly refuses to open the data again. */
+async function launchPatiently(begin: () => RunningPart, url: string, options: PostgresOptions): Promise<RunningPart> {
+  const deadline = performance.now() + 20_000;
+  for (;;) {
+    const part = begin();
+    try {
+      await untilAnswers(part, url, options);
+      return part;
+    } catch (error) {
+      await part.stop();
+      const isHeldByOrphans = error instanceof Error && error.message.includes("pre-existing shared memory block");
+      if (!isHeldByOrphans || performance.now() > deadline) throw error;
+      await delay(200);
+    }
+  }
 }
 
 async function untilAnswers(part: RunningPart, url: string, options: PostgresOptions): Promise<void> {

@@ -4,6 +4,7 @@ import { dirname, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Connection } from "@temporalio/client";
 import { searchAttributes } from "../workflows/names.ts";
+import { requirePort } from "./ports.ts";
 import { commandLine, endProcess, isAlive, type RunningPart, runningPart, StartError } from "./processes.ts";
 import { type TemporalBinary, temporalCliVersion, versionOf } from "./temporal-binary.ts";
 
@@ -33,6 +34,7 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
   const pidFile = `${dbFile}.pid`;
   await stopLeftover(pidFile, dbFile);
   await refuseOtherVersion(options.binary, dbFile);
+  for (const port of [options.port, options.uiPort]) if (port !== undefined) await requirePort(port, "the Temporal server");
   const log = openSync(options.logFile, "a");
   const child = spawn(options.binary.path, serverArguments({ ...options, dbFile }), { stdio: ["ignore", log, log], env: serverEnvironment() });
   closeSync(log);

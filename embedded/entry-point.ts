@@ -1,0 +1,24 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { resolve } from "node:path";
+
+export interface EntryPointOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** A file descriptor that takes stdout and stderr, or "pipe" to read them from the child. */
+  readonly output: number | "pipe";
+}
+
+/** Starts one of our programs (`workers/worker.ts`, `api/server.ts`, ...) as a child that says when it is ready and ends when its parent does. */
+export function spawnEntryPoint(file: string, options: EntryPointOptions): ChildProcess {
+  const root = resolve(import.meta.dirname, "..");
+  return spawn(process.execPath, ["--import", resolve(import.meta.dirname, "follow-parent.ts"), resolve(root, file)], {
+    cwd: root,
+    env: { ...options.env },
+    stdio: ["ignore", options.output, options.output, "ipc"],
+  });
+}
+
+/** What an entry point sends once it is up, with what others must know of it, such as its port. */
+export function readyMessage(message: unknown): Readonly<Record<string, unknown>> | undefined {
+  if (typeof message !== "object" || message === null || !("type" in message) || message.type !== "ready") return undefined;
+  return message as Readonly<Record<string, unknown>>;
+}
