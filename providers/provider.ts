@@ -121,7 +121,11 @@ export interface ProviderDefinition<Settings = unknown, Credentials = unknown> {
     email: string,
   ): { readonly settings: Settings; readonly credentials: Credentials };
   /** For credentials that hold an access token: a new one, and when it ends. Left out where credentials do not expire. */
-  refresh?(settings: Settings, credentials: Credentials, signal?: AbortSignal): Promise<{ readonly credentials: Credentials; readonly expiresAt: Date }>;
+  refresh?(
+    settings: Settings,
+    credentials: Credentials,
+    signal?: AbortSignal,
+  ): Promise<{ readonly credentials: Credentials; readonly expiresAt: Date }>;
   open(settings: Settings, credentials: Credentials, options: OpenOptions): MailProvider;
   test(settings: Settings, credentials: Credentials, options: OpenOptions, signal?: AbortSignal): Promise<ConnectionReport>;
 }

@@ -1,0 +1,93 @@
+import { isIP } from "node:net";
+import { rootCertificates } from "node:tls";
+import { ImapFlow } from "imapflow";
+import type { MailError } from "../../domain/errors.ts";
+import type { FolderRole } from "../../domain/folder.ts";
+import type { HostResolver } from "../provider.ts";
+import { toMailError } from "./errors.ts";
+import type { ImapCredentials, ImapSettings, ServerSettings } from "./settings.ts";
+
+/** Everything that opening and reading one mailbox needs. */
+export interface Account {
+  readonly settings: ImapSettings;
+  readonly credentials: ImapCredentials;
+  readonly resolveHost: HostResolver;
+  readonly roleOverrides: Readonly<Record<string, FolderRole>>;
+}
+
+/** Time for TCP, TLS and the greeting each; a server that needs longer is no use to anybody. */
+const connectTimeoutMs = 20_000;
+/** Silence of the server while an answer is due. Large searches may think for a while. */
+const silenceMaxMs = 60_000;
+/** A single answer larger than this is an attack or a fault: sources are read in pieces far below it. */
+const literalBytesMax = 64 * 1024 * 1024;
+
+/**
+ * Connects and signs in. The address is the one the resolver allowed, while TLS checks the name (and so a name cannot point elsewhere between
+ * check and use). Rejects with a MailError, and at once when the signal aborts.
+ */
+export async function connect(
+  account: Account,
+  doing: string,
+  signal?: AbortSignal,
+  options: { readonly silenceMaxMs?: number } = {},
+): Promise<ImapFlow> {
+  signal?.throwIfAborted();
+  const { settings, credentials } = account;
+  const server = settings.imap;
+  const { address } = await account.resolveHost(server.host);
+  signal?.throwIfAborted();
+  const client = new ImapFlow({
+    host: address,
+    port: server.port,
+    secure: server.security === "tls",
+    ...(server.security === "tls" ? {} : { doSTARTTLS: server.security === "starttls" }),
+    ...(isIP(server.host) === 0 ? { servername: server.host } : {}),
+    auth: { user: server.username, pass: credentials.password },
+    tls: tlsOptions(server),
+    logger: false,
+    clientInfo: { name: "Everpost", vendor: "Everpost" },
+    disableAutoIdle: true,
+    // Costs Dovecot 400 µs a message and us 250 kB a connection.
+    disableCompression: true,
+    connectionTimeout: connectTimeoutMs,
+    greetingTimeout: connectTimeoutMs,
+    socketTimeout: options.silenceMaxMs ?? silenceMaxMs,
+    maxLiteralSize: literalBytesMax,
+    maxLineLength: literalBytesMax,
+    maxResponseSize: 2 * literalBytesMax,
+  });
+  // Without a listener, a connection that breaks while nobody waits for it would end the process.
+  client.on("error", () => {});
+  const onAbort = () => client.close();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    await client.connect();
+    return client;
+  } catch (error) {
+    client.close();
+    signal?.throwIfAborted();
+    throw signInFailure(error, client, settings, doing);
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+/** What TLS must hold to for this server; the same for IMAP and SMTP. */
+export function tlsOptions(server: ServerSettings) {
+  return {
+    minVersion: "TLSv1.2" as const,
+    rejectUnauthorized: !server.allowSelfSigned,
+    ...(server.caCertificate === null ? {} : { ca: [...rootCertificates, server.caCertificate] }),
+  };
+}
+
+function signInFailure(error: unknown, client: ImapFlow, settings: ImapSettings, doing: string): MailError {
+  const context = { doing, protocol: "imap", preset: settings.preset, isSigningIn: true } as const;
+  // A BYE in place of a greeting or an answer carries the reason that the closed socket lacks.
+  const byeReason = (client as unknown as { byeReason?: unknown }).byeReason;
+  if (error instanceof Error && typeof byeReason === "string" && (error as { response?: unknown }).response === undefined) {
+    return toMailError(Object.assign(error, { response: byeReason }), context);
+  }
+  return toMailError(error, context);
+}

@@ -1,0 +1,34 @@
+import type { ImapFlow } from "imapflow";
+import { MailError } from "../../domain/errors.ts";
+
+/** A selected folder as SELECT described it: a snapshot, where ImapFlow's own record goes on moving with each answer. */
+export interface SelectedFolder {
+  readonly path: string;
+  readonly uidValidity: string;
+  readonly uidNext: number;
+  /** Null where the folder keeps no mod-sequences. */
+  readonly modseq: bigint | null;
+  readonly exists: number;
+}
+
+/**
+ * Selects a folder without the right to change it (EXAMINE), so that reading never clears `\Recent`. Selecting anew costs the round trip that a NOOP would, and
+ * answers with everything a page is judged by at one instant. Throws `not_found` where the folder is gone.
+ */
+export async function selectFolder(client: ImapFlow, path: string): Promise<SelectedFolder> {
+  const mailbox = await client.mailboxOpen(path, { readOnly: true });
+  if (!mailbox) throw new MailError("unavailable", { doing: "selecting a folder on a connection that is not signed in" });
+  const keepsModseq = client.enabled.has("CONDSTORE") && mailbox.noModseq !== true && mailbox.highestModseq !== undefined;
+  const exists = mailbox.exists ?? 0;
+  const modseq = keepsModseq ? (mailbox.highestModseq ?? null) : null;
+  const uidValidity = mailbox.uidValidity?.toString() ?? "0";
+  return { path, uidValidity, modseq, exists, uidNext: mailbox.uidNext ?? (await askUidNext(client, path)) };
+}
+
+/** RFC 9051 wants UIDNEXT in SELECT; the servers that leave it out tell it in STATUS, or it follows from the newest message. */
+async function askUidNext(client: ImapFlow, path: string): Promise<number> {
+  const status = await client.status(path, { uidNext: true });
+  if (status !== false && status.uidNext !== undefined) return status.uidNext;
+  const newest = await client.fetchOne("*", { uid: true });
+  return newest === false || newest === undefined ? 1 : newest.uid + 1;
+}

@@ -1,0 +1,68 @@
+import { MailError } from "../../domain/errors.ts";
+import type { ConnectionReport, MailProvider, OpenOptions, ProviderDefinition } from "../provider.ts";
+import { pullChanges } from "./changes.ts";
+import type { Account } from "./connection.ts";
+import { listFolders } from "./folders.ts";
+import { type Listings, pullHistory } from "./history.ts";
+import { createLane } from "./lane.ts";
+import { connectSchema, type ImapCredentials, type ImapSettings, merge, split } from "./settings.ts";
+import { testSending } from "./smtp.ts";
+import { openSource } from "./source.ts";
+import { checkScopes } from "./status.ts";
+import { fetchTexts } from "./texts.ts";
+import { verify } from "./verify.ts";
+import { watch } from "./watch.ts";
+
+/** Any mailbox that a password opens by IMAP (RFC 3501, RFC 9051), and that sends by SMTP. */
+export const imap: ProviderDefinition<ImapSettings, ImapCredentials> = { kind: "imap", connectSchema, split, merge, open, test };
+
+/** From this many connections on, the import gets one of its own: one watches, one reads what is new, one imports. */
+const connectionsForImport = 3;
+
+function open(settings: ImapSettings, credentials: ImapCredentials, options: OpenOptions): MailProvider {
+  const account: Account = { settings, credentials, ...options };
+  const live = createLane(account);
+  const importing = settings.connectionsMax >= connectionsForImport ? createLane(account) : live;
+  const listings: Listings = new Map();
+  const freer = () => (importing.pending() < live.pending() ? importing : live);
+  return {
+    capabilities: { push: true, stableIds: false, connectionsMax: settings.connectionsMax },
+    verify: (signal) => live.run({ doing: "signing in by IMAP", signal }, (client) => verify(client, account)),
+    listFolders: (signal) => live.run({ doing: "listing folders", signal }, (client) => listFolders(client, account.roleOverrides)),
+    checkScopes: (cursors, signal) => live.run({ doing: "asking whether folders changed", signal }, (client) => checkScopes(client, cursors)),
+    pullChanges: (scope, cursor, { signal, ...page }) =>
+      live.run({ doing: "reading a folder's changes", signal }, (client) => pullChanges(client, scope, cursor, page)),
+    pullHistory: (scope, cursor, { signal, ...page }) =>
+      importing.run({ doing: "importing a folder", signal }, (client) => pullHistory(client, listings, scope, cursor, page)),
+    fetchTexts: (scope, messages, { bytesMax, signal }) =>
+      freer().run({ doing: "reading texts", signal }, (client) => fetchTexts(client, scope, messages, bytesMax)),
+    openSource: (scope, ref, signal) => openSource(freer(), scope, ref, signal),
+    watch: (watchOptions) => watch(account, watchOptions),
+    isUsable: () => live.isUsable() && importing.isUsable(),
+    async close() {
+      await Promise.all([live.close(), importing.close()]);
+    },
+  };
+}
+
+async function test(settings: ImapSettings, credentials: ImapCredentials, options: OpenOptions, signal?: AbortSignal): Promise<ConnectionReport> {
+  const provider = open(settings, credentials, options);
+  try {
+    const [receiving, sending] = await Promise.all([
+      orMailError(provider.verify(signal)),
+      settings.smtp === null ? undefined : orMailError(testSending({ settings, credentials, ...options }, signal)),
+    ]);
+    return { receiving, sending };
+  } finally {
+    await provider.close();
+  }
+}
+
+async function orMailError<T>(report: Promise<T>): Promise<T | MailError> {
+  try {
+    return await report;
+  } catch (error) {
+    if (error instanceof MailError) return error;
+    throw error;
+  }
+}

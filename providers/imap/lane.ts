@@ -1,0 +1,124 @@
+import type { ImapFlow } from "imapflow";
+import { MailError } from "../../domain/errors.ts";
+import { type Account, connect } from "./connection.ts";
+import { toMailError } from "./errors.ts";
+
+/** What a call on a lane does, and how long it may take. */
+export interface Call {
+  /** For errors: without addresses or content. */
+  readonly doing: string;
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number;
+}
+
+/**
+ * One connection with a queue before it: opened by the first call, opened anew after it broke. Calls run one after another, because an IMAP connection
+ * has one selected folder.
+ */
+export interface Lane {
+  run<T>(call: Call, work: (client: ImapFlow) => Promise<T>): Promise<T>;
+  /** Calls that run or wait: which of two lanes is freer. */
+  pending(): number;
+  /** False once the connection broke or the lane was closed. */
+  isUsable(): boolean;
+  close(): Promise<void>;
+}
+
+/** A page of messages or a large search on a slow server; beyond it, the connection is better given up. */
+const callTimeoutMs = 5 * 60_000;
+/** A LOGOUT that is not answered by then is not waited for. */
+const logoutTimeoutMs = 2_000;
+
+export function createLane(account: Account): Lane {
+  let client: ImapFlow | undefined;
+  let hasBroken = false;
+  let isClosed = false;
+  let pending = 0;
+  let tail: Promise<void> = Promise.resolve();
+
+  async function openedClient(call: Call): Promise<ImapFlow> {
+    if (isClosed) throw new MailError("unavailable", { doing: `${call.doing} on a closed connection` });
+    if (client?.usable) return client;
+    const opened = await connect(account, call.doing, call.signal);
+    if (isClosed) {
+      opened.close();
+      throw new MailError("unavailable", { doing: `${call.doing} on a closed connection` });
+    }
+    opened.once("close", () => {
+      if (client === opened) hasBroken = true;
+    });
+    client = opened;
+    hasBroken = false;
+    return opened;
+  }
+
+  return {
+    async run(call, work) {
+      const turn = tail;
+      const { promise: done, resolve: release } = Promise.withResolvers<void>();
+      tail = turn.then(() => done);
+      pending += 1;
+      try {
+        await abortable(turn, call.signal);
+        const opened = await openedClient(call);
+        return await guarded(opened, call, account.settings.preset, work);
+      } finally {
+        pending -= 1;
+        release();
+      }
+    },
+    pending: () => pending,
+    isUsable: () => !isClosed && !hasBroken,
+    async close() {
+      isClosed = true;
+      const open = client;
+      client = undefined;
+      if (open !== undefined) await logout(open);
+    },
+  };
+}
+
+/** Ends the work when the signal aborts or the time is up, by closing the connection: no other way ends a command that a server does not answer. */
+async function guarded<T>(client: ImapFlow, call: Call, preset: string | null, work: (client: ImapFlow) => Promise<T>): Promise<T> {
+  const { promise: stopped, reject } = Promise.withResolvers<never>();
+  stopped.catch(() => {});
+  const stop = (reason: unknown) => {
+    reject(reason);
+    client.close();
+  };
+  const onAbort = () => stop(call.signal?.reason);
+  const timer = setTimeout(() => stop(new MailError("connection_timeout", { doing: call.doing })), call.timeoutMs ?? callTimeoutMs);
+  call.signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    if (call.signal?.aborted) throw call.signal.reason;
+    return await Promise.race([work(client), stopped]);
+  } catch (error) {
+    if (call.signal?.aborted) throw call.signal.reason;
+    throw toMailError(error, { doing: call.doing, protocol: "imap", preset });
+  } finally {
+    clearTimeout(timer);
+    call.signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+function abortable(turn: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return turn;
+  signal.throwIfAborted();
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  turn.then(resolve);
+  return promise.finally(() => signal.removeEventListener("abort", onAbort));
+}
+
+async function logout(client: ImapFlow): Promise<void> {
+  const timer = setTimeout(() => client.close(), logoutTimeoutMs);
+  try {
+    if (client.usable) await client.logout();
+  } catch {
+    // The server was faster, or gone: the connection is closed either way.
+  } finally {
+    clearTimeout(timer);
+    client.close();
+  }
+}

@@ -1,0 +1,84 @@
+import { specialUse } from "imapflow/lib/special-use.js";
+import { compareRoles, type FolderRole, type RoleSource } from "../../domain/folder.ts";
+
+/** A folder as LIST gives it. */
+export interface ListedFolder {
+  readonly path: string;
+  readonly name: string;
+  readonly delimiter: string;
+  readonly flags: ReadonlySet<string>;
+}
+
+export interface DetectedRole {
+  readonly role: FolderRole;
+  readonly roleSource: RoleSource;
+}
+
+/** Special-use attributes (RFC 6154, RFC 8457) and their ancestors in XLIST, in lower case. */
+const rolesByFlag: Readonly<Record<string, FolderRole>> = {
+  "\\inbox": "inbox",
+  "\\sent": "sent",
+  "\\drafts": "drafts",
+  "\\junk": "junk",
+  "\\spam": "junk",
+  "\\trash": "trash",
+  "\\archive": "archive",
+  "\\all": "all",
+  "\\allmail": "all",
+  "\\flagged": "flagged",
+  "\\starred": "flagged",
+  "\\important": "important",
+};
+
+/** Folders that hold the account's own folders: a well-known name below one of them is as good as at the top. */
+const prefixes = new Set(["inbox", "[gmail]", "[google mail]"]);
+
+/**
+ * The role of each folder by path. What the customer set goes first, then what the server says, then the name in some forty languages, where the folder
+ * lies at the top or right below INBOX or [Gmail]. A role that is guessed goes to one folder only, and never beside one that the server named.
+ */
+export function detectRoles(folders: readonly ListedFolder[], overrides: Readonly<Record<string, FolderRole>>): ReadonlyMap<string, DetectedRole> {
+  const roles = new Map<string, DetectedRole>();
+  const taken = new Set<FolderRole>();
+  const settle = (path: string, role: FolderRole, roleSource: RoleSource) => {
+    roles.set(path, { role, roleSource });
+    taken.add(role);
+  };
+  for (const { path } of folders) {
+    const override = Object.hasOwn(overrides, path) ? overrides[path] : undefined;
+    if (override !== undefined) settle(path, override, "override");
+  }
+  for (const folder of folders) {
+    if (roles.has(folder.path)) continue;
+    if (folder.path.toUpperCase() === "INBOX") settle(folder.path, "inbox", "server");
+    else {
+      const role = roleByFlags(folder.flags);
+      if (role !== undefined) settle(folder.path, role, "server");
+    }
+  }
+  const guesses = folders.filter(({ path }) => !roles.has(path)).flatMap((folder) => guess(folder));
+  for (const { path, role } of guesses.toSorted((a, b) => a.rank - b.rank || compareRoles(a.role, b.role) || compareText(a.path, b.path))) {
+    if (!taken.has(role) && !roles.has(path)) settle(path, role, "name");
+  }
+  for (const { path } of folders) if (!roles.has(path)) roles.set(path, { role: "none", roleSource: "none" });
+  return roles;
+}
+
+function roleByFlags(flags: ReadonlySet<string>): FolderRole | undefined {
+  const named = [...flags].map((flag) => rolesByFlag[flag.toLowerCase()]).filter((role) => role !== undefined);
+  return named.toSorted(compareRoles)[0];
+}
+
+/** A guess and how good it is: an exact name before a decorated one (`Sent Mail`), the top before a level below. */
+function guess(folder: ListedFolder): readonly { readonly path: string; readonly role: FolderRole; readonly rank: number }[] {
+  const parents = folder.delimiter === "" ? [] : folder.path.split(folder.delimiter).slice(0, -1);
+  const isNested = parents.length > 1 || (parents.length === 1 && !prefixes.has((parents[0] ?? "").toLowerCase()));
+  if (isNested || folder.flags.has("\\Noselect") || folder.flags.has("\\NonExistent")) return [];
+  const { flag, source } = specialUse(false, { name: folder.name, flags: new Set() } as unknown as Parameters<typeof specialUse>[1]);
+  const role = typeof flag === "string" ? rolesByFlag[flag.toLowerCase()] : undefined;
+  return role === undefined ? [] : [{ path: folder.path, role, rank: (source === "name" ? 0 : 2) + parents.length }];
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,170 @@
+import { z } from "zod";
+import { customPreset, findPreset, type PresetServer, presets, type Security, securities, userNameFor } from "./presets.ts";
+
+export interface ServerSettings {
+  readonly host: string;
+  readonly port: number;
+  readonly security: Security;
+  readonly username: string;
+  readonly allowSelfSigned: boolean;
+  /** A certificate authority in PEM that this server's certificate may rest on, besides the usual ones. */
+  readonly caCertificate: string | null;
+}
+
+export interface ImapSettings {
+  readonly preset: string | null;
+  readonly email: string;
+  readonly imap: ServerSettings;
+  /** Null where the mailbox only receives. */
+  readonly smtp: ServerSettings | null;
+  /** Connections that we may hold to the account at once, the watch included. */
+  readonly connectionsMax: number;
+}
+
+export interface ImapCredentials {
+  readonly password: string;
+  /** Null where sending takes the same password. */
+  readonly smtpPassword: string | null;
+}
+
+const presetNames = [customPreset, ...presets.map((preset) => preset.name)] as const;
+
+const password = z.string().min(1, "the password must not be empty").max(4_096);
+
+const server = z
+  .strictObject({
+    host: z
+      .string()
+      .trim()
+      .toLowerCase()
+      .regex(/^(?=.{1,253}$)[a-z0-9_]([a-z0-9_.:-]*[a-z0-9])?$|^[0-9a-f:]+$/, "a host name or an IP address, without scheme, port or path")
+      .optional(),
+    port: z.number().int().min(1).max(65_535).optional(),
+    security: z.enum(securities).optional(),
+    username: z.string().trim().min(1).max(512).optional(),
+    allowInsecure: z.boolean().optional(),
+    allowSelfSigned: z.boolean().optional(),
+    caCertificate: z
+      .string()
+      .max(64_000)
+      .regex(/-----BEGIN CERTIFICATE-----[\s\S]+-----END CERTIFICATE-----/, "a certificate in PEM form")
+      .nullable()
+      .optional(),
+  })
+  .superRefine((value, context) => {
+    if (value.security === "none" && value.allowInsecure !== true) {
+      context.addIssue({
+        code: "custom",
+        path: ["allowInsecure"],
+        message: "security `none` sends the password in the clear: set allowInsecure to true if that is really wanted",
+      });
+    }
+  });
+
+/** What a customer gives to connect an IMAP mailbox. A preset fills what is left out; what is given goes over it. */
+export const connectSchema = z.strictObject({
+  preset: z.enum(presetNames).optional(),
+  username: z.string().trim().min(1).max(512).optional(),
+  password,
+  imap: server.optional(),
+  smtp: server.extend({ password: password.optional() }).nullable().optional(),
+  connectionsMax: z.number().int().min(1).max(20).optional(),
+});
+
+/** The same members when stored settings are changed: every one may be left out. */
+export const changeSchema = connectSchema.partial();
+
+type ConnectInput = z.infer<typeof connectSchema>;
+type ChangeInput = z.infer<typeof changeSchema>;
+type ServerInput = z.infer<typeof server>;
+
+/** Settings and credentials out of what connectSchema parsed. Throws a ZodError that names the member that is missing. */
+export function split(parsed: unknown, email: string): { readonly settings: ImapSettings; readonly credentials: ImapCredentials } {
+  const input: ConnectInput = connectSchema.parse(parsed);
+  return {
+    settings: resolveSettings(input, email),
+    credentials: { password: input.password, smtpPassword: input.smtp?.password ?? null },
+  };
+}
+
+/** New members over stored ones. A new preset begins anew; without one, what is not given stays as it is. */
+export function merge(
+  stored: { readonly settings: ImapSettings; readonly credentials: ImapCredentials },
+  changes: unknown,
+  email: string,
+): { readonly settings: ImapSettings; readonly credentials: ImapCredentials } {
+  const input: ChangeInput = changeSchema.parse(changes);
+  const credentials = {
+    password: input.password ?? stored.credentials.password,
+    smtpPassword: input.smtp === null ? null : (input.smtp?.password ?? stored.credentials.smtpPassword),
+  };
+  if (input.preset !== undefined && input.preset !== (stored.settings.preset ?? customPreset)) {
+    return { settings: resolveSettings(input, email), credentials };
+  }
+  const { settings } = stored;
+  const imap = overlay("imap", settings.imap, { username: input.username, ...input.imap });
+  const smtpBase = settings.smtp ?? undefined;
+  const smtp =
+    input.smtp === null || (input.smtp === undefined && smtpBase === undefined)
+      ? null
+      : overlay("smtp", smtpBase, { username: input.username, ...withoutPassword(input.smtp ?? {}) }, email);
+  return { settings: { ...settings, email, imap, smtp, connectionsMax: input.connectionsMax ?? settings.connectionsMax }, credentials };
+}
+
+/** Cautious where nothing is known: one connection that watches, one for new mail, one for the import. */
+const connectionsMaxUnknown = 3;
+
+function resolveSettings(input: ChangeInput, email: string): ImapSettings {
+  const preset = findPreset(input.preset);
+  const imap = overlay("imap", preset && fromPreset(preset.imap, email), { username: input.username, ...input.imap }, email);
+  const wantsSmtp = input.smtp !== null && (input.smtp !== undefined || preset !== undefined);
+  const smtp = wantsSmtp
+    ? overlay("smtp", preset && fromPreset(preset.smtp, email), { username: input.username, ...withoutPassword(input.smtp ?? {}) }, email)
+    : null;
+  return {
+    preset: preset?.name ?? null,
+    email,
+    imap,
+    smtp,
+    connectionsMax: input.connectionsMax ?? preset?.connectionsMax ?? connectionsMaxUnknown,
+  };
+}
+
+function fromPreset(presetServer: PresetServer, email: string): ServerSettings {
+  const { host, port, security } = presetServer;
+  return { host, port, security, username: userNameFor(presetServer, email), allowSelfSigned: false, caCertificate: null };
+}
+
+function withoutPassword(input: ServerInput & { readonly password?: string | undefined }): ServerInput {
+  const { password: _password, ...rest } = input;
+  return rest;
+}
+
+/** Ports by protocol and security (RFC 8314 §3.2, §3.3). */
+const usualPorts = { imap: { tls: 993, starttls: 143, none: 143 }, smtp: { tls: 465, starttls: 587, none: 25 } } as const;
+
+function overlay(protocol: "imap" | "smtp", base: ServerSettings | undefined, input: ServerInput, email = ""): ServerSettings {
+  const host = input.host ?? base?.host;
+  if (host === undefined) throw missing([protocol, "host"], "the host name is needed unless a preset gives it");
+  const security = input.security ?? securityOfPort(protocol, input.port) ?? base?.security ?? "tls";
+  // A port belongs to its security: asked for STARTTLS only, the stored 993 would be the wrong one.
+  const keepsPort = base !== undefined && (input.security === undefined || input.security === base.security);
+  return {
+    host,
+    port: input.port ?? (keepsPort ? base.port : usualPorts[protocol][security]),
+    security,
+    username: input.username ?? base?.username ?? email,
+    allowSelfSigned: input.allowSelfSigned ?? base?.allowSelfSigned ?? false,
+    caCertificate: input.caCertificate === undefined ? (base?.caCertificate ?? null) : input.caCertificate,
+  };
+}
+
+function securityOfPort(protocol: "imap" | "smtp", port: number | undefined): Security | undefined {
+  if (port === undefined) return undefined;
+  if (port === usualPorts[protocol].tls) return "tls";
+  return port === usualPorts[protocol].starttls ? "starttls" : undefined;
+}
+
+function missing(path: string[], message: string): z.ZodError {
+  return new z.ZodError([{ code: "custom", path, message, input: undefined }]);
+}

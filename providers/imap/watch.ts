@@ -1,0 +1,139 @@
+import type { ImapFlow } from "imapflow";
+import { MailError } from "../../domain/errors.ts";
+import type { WatchOptions } from "../provider.ts";
+import { type Account, connect } from "./connection.ts";
+import { toMailError } from "./errors.ts";
+import { selectFolder } from "./folder.ts";
+import { checkScopes, differs } from "./status.ts";
+
+/** A server that leaves a plain question open for this long is gone, whatever TCP believes. */
+const answerTimeoutMs = 30_000;
+/** However seldom folders are asked, the connection is proved alive this often: NATs forget it after five minutes, servers after thirty (RFC 2177). */
+const aliveEveryMaxMs = 4 * 60_000;
+/** A server that ends IDLE as soon as it begins is not asked again faster than this. */
+const idleRestartMs = 1_000;
+
+const doing = "waiting for new mail";
+
+/**
+ * Waits for news on a connection of its own: IDLE on one folder, STATUS on the others from time to time. Resolves when the signal aborts; rejects with
+ * what ended the connection, and reconnecting is the caller's.
+ */
+export async function watch(account: Account, options: WatchOptions): Promise<void> {
+  const { signal } = options;
+  if (signal.aborted) return;
+  let client: ImapFlow | undefined;
+  try {
+    client = await connect(account, doing, signal, { silenceMaxMs: aliveEveryMaxMs + answerTimeoutMs });
+    await keepWatch(client, options);
+  } catch (error) {
+    if (!signal.aborted) throw toMailError(error, { doing, protocol: "imap", preset: account.settings.preset });
+  } finally {
+    client?.close();
+  }
+}
+
+async function keepWatch(client: ImapFlow, options: WatchOptions): Promise<void> {
+  const { signal } = options;
+  const ended = endOf(client, signal);
+  const hint = createHint(options.onChange);
+  // Listening begins before the folder is selected: what happens between the comparison and IDLE is announced with the next answer.
+  for (const event of ["exists", "expunge", "flags"] as const) client.on(event, ({ path }: { readonly path: string }) => hint([path]));
+
+  await answered(client, ended, firstCheck(client, options, hint));
+  while (!signal.aborted) {
+    const startedAt = performance.now();
+    await Promise.race([ended, idleFor(client, Math.min(options.checkEveryMs, aliveEveryMaxMs), signal)]);
+    if (signal.aborted) return;
+    if (performance.now() - startedAt < idleRestartMs) await Promise.race([ended, pause(idleRestartMs, signal)]);
+    if (signal.aborted) return;
+    await answered(client, ended, check(client, options, hint));
+  }
+}
+
+/** What happened before the watch began shows against what is known; the watched folder is compared by its own SELECT. */
+async function firstCheck(client: ImapFlow, options: WatchOptions, hint: (paths: readonly string[]) => void): Promise<void> {
+  const folder = await selectFolder(client, options.scope.path);
+  const cursor = (await options.knownCursors()).get(options.scope.path);
+  if (cursor !== undefined && differs(cursor, folder)) hint([options.scope.path]);
+  await check(client, options, hint);
+}
+
+async function check(client: ImapFlow, options: WatchOptions, hint: (paths: readonly string[]) => void): Promise<void> {
+  const known = await options.knownCursors();
+  const others = new Map([...known].filter(([path]) => path !== options.scope.path));
+  // A NOOP brings what the server has to say about the watched folder itself.
+  await client.noop();
+  if (!client.usable) throw new MailError("unavailable", { doing });
+  const changed = (await checkScopes(client, others)).filter((state) => state.changed).map((state) => state.path);
+  if (changed.length > 0) hint(changed);
+  options.onAlive();
+}
+
+/** Stays in IDLE until it is time for something else, or it ends by itself. The next command ends it on the wire. Without IDLE, simply waits. */
+async function idleFor(client: ImapFlow, durationMs: number, signal: AbortSignal): Promise<void> {
+  const timeIsUp = pause(durationMs, signal);
+  if (!client.capabilities.has("IDLE")) return timeIsUp;
+  const idle = client.idle().then((answer) => {
+    // A server that offers IDLE and refuses it is polled like one that does not offer it.
+    if (answer === false && client.usable) return timeIsUp;
+    return undefined;
+  });
+  idle.catch(() => {});
+  return Promise.race([timeIsUp, idle]);
+}
+
+/** Paths to announce, gathered for one turn of the event loop: a burst of EXISTS and EXPUNGE is one announcement. */
+function createHint(onChange: (paths: readonly string[]) => void): (paths: readonly string[]) => void {
+  const waiting = new Set<string>();
+  return (paths) => {
+    if (waiting.size === 0) {
+      setImmediate(() => {
+        const all = [...waiting];
+        waiting.clear();
+        onChange(all);
+      });
+    }
+    for (const path of paths) waiting.add(path);
+  };
+}
+
+/** Resolves when the signal aborts, rejects when the connection ends. */
+function endOf(client: ImapFlow, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  promise.catch(() => {});
+  client.once("error", reject);
+  client.once("close", () => {
+    const { byeReason } = client as unknown as { readonly byeReason?: string };
+    reject(Object.assign(new Error("the server closed the connection"), { code: "EConnectionClosed", response: byeReason }));
+  });
+  signal.addEventListener("abort", () => resolve(), { once: true });
+  return promise;
+}
+
+/** The same work, given up when the server does not answer in time. */
+async function answered(client: ImapFlow, ended: Promise<void>, work: Promise<void>): Promise<void> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    reject(new MailError("unavailable", { doing: `${doing}: the connection is dead` }));
+    client.close();
+  }, answerTimeoutMs);
+  work.catch(() => {});
+  try {
+    await Promise.race([work, ended, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function pause(durationMs: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const finish = () => {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", finish);
+    resolve();
+  };
+  const timer = setTimeout(finish, durationMs);
+  signal.addEventListener("abort", finish, { once: true });
+  return promise;
+}

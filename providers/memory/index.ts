@@ -1,0 +1,227 @@
+import { Readable } from "node:stream";
+import { z } from "zod";
+import { MailError } from "../../domain/errors.ts";
+import type { RemoteFolder } from "../../domain/folder.ts";
+import type { RemoteMessage } from "../../domain/message.ts";
+import type { ChangePage, RefRanges, ScopeState, SyncCursor, SyncScope } from "../../domain/sync.ts";
+import type { AccountReport, MailProvider, OpenOptions, PageOptions, ProviderDefinition, WatchOptions } from "../provider.ts";
+import { type MemoryMailbox, memoryMailbox, type StoredFolder, type StoredMessage } from "./store.ts";
+
+export interface MemorySettings {
+  /** Which mailbox of this process; providers opened with one name share it. */
+  readonly mailbox: string;
+}
+
+export interface MemoryCredentials {
+  readonly password: string;
+}
+
+const connectSchema = z.strictObject({ mailbox: z.string().min(1), password: z.string().min(1, "the password must not be empty").default("memory") });
+const changeSchema = z.strictObject({ mailbox: z.string().min(1).optional(), password: z.string().min(1).optional() });
+
+/** A provider without a network: the contract's reference, small enough to be read beside it, and the tests' fastest mailbox. */
+export const memory: ProviderDefinition<MemorySettings, MemoryCredentials> = {
+  kind: "memory",
+  connectSchema,
+  split(parsed) {
+    const { mailbox, password } = connectSchema.parse(parsed);
+    return { settings: { mailbox }, credentials: { password } };
+  },
+  merge(stored, changes) {
+    const { mailbox, password } = changeSchema.parse(changes);
+    return {
+      settings: { mailbox: mailbox ?? stored.settings.mailbox },
+      credentials: { password: password ?? stored.credentials.password },
+    };
+  },
+  open,
+  async test(settings, credentials, options, signal) {
+    const provider = open(settings, credentials, options);
+    const receiving = await provider.verify(signal).catch((error: unknown) => {
+      if (error instanceof MailError) return error;
+      throw error;
+    });
+    return { receiving, sending: undefined };
+  },
+};
+
+const folderCursor = z.object({ uidValidity: z.number(), uidNext: z.number(), modseq: z.number(), exists: z.number() });
+const historyCursor = z.object({ uidValidity: z.number(), below: z.number() });
+
+function open(settings: MemorySettings, credentials: MemoryCredentials, options: OpenOptions): MailProvider {
+  const mailbox = memoryMailbox(settings.mailbox);
+  let isClosed = false;
+  // Like a network, every answer comes later than the question, and an aborted question is never answered.
+  const ask = async <T>(doing: string, signal: AbortSignal | undefined, answer: () => T): Promise<T> => {
+    signal?.throwIfAborted();
+    await new Promise((resolve) => setImmediate(resolve));
+    signal?.throwIfAborted();
+    if (isClosed) throw new MailError("unavailable", { doing: `${doing} on a closed connection` });
+    if (mailbox.failure !== undefined) throw mailbox.failure;
+    if (mailbox.password !== credentials.password) throw new MailError("authentication_failed", { doing });
+    return answer();
+  };
+  return {
+    capabilities: { push: true, stableIds: false, connectionsMax: 10 },
+    verify: (signal) => ask("signing in", signal, () => report(mailbox, settings, options)),
+    listFolders: (signal) => ask("listing folders", signal, () => listFolders(mailbox, options)),
+    checkScopes: (cursors, signal) => ask("asking whether folders changed", signal, () => checkScopes(mailbox, cursors)),
+    pullChanges: (scope, cursor, page) => ask("reading a folder's changes", page.signal, () => pullChanges(folderAt(mailbox, scope), cursor, page)),
+    pullHistory: (scope, cursor, page) =>
+      ask("importing a folder", page.signal, () => {
+        const folder = folderAt(mailbox, scope);
+        const { uidValidity, below } = historyCursor.parse(cursor);
+        if (folder.uidValidity !== uidValidity) throw new MailError("unavailable", { doing: "importing a folder that was made anew meanwhile" });
+        const older = [...folder.messages.values()].filter((message) => message.uid < below).toReversed();
+        const messages = older.slice(0, page.limit);
+        return {
+          messages: messages.map(toRemote),
+          cursor: { uidValidity, below: messages.at(-1)?.uid ?? 1 },
+          more: older.length > messages.length,
+        };
+      }),
+    fetchTexts: (scope, messages, { bytesMax, signal }) =>
+      ask("reading texts", signal, () => {
+        const folder = folderAt(mailbox, scope);
+        const texts = messages.flatMap(({ ref, textPart }) => {
+          const text = textPart === null ? undefined : folder.messages.get(Number(ref))?.text;
+          return text === undefined || text === "" ? [] : [[ref, cutBytes(text, bytesMax)] as const];
+        });
+        return new Map(texts);
+      }),
+    openSource: (scope, ref, signal) =>
+      ask("reading a message's source", signal, () => {
+        const message = folderAt(mailbox, scope).messages.get(Number(ref));
+        if (message === undefined) throw new MailError("not_found", { doing: "reading a message's source" });
+        const bytes = Buffer.from(message.source);
+        return { sizeBytes: bytes.length, stream: Readable.from([bytes], { objectMode: false }) };
+      }),
+    async watch(watchOptions) {
+      if (watchOptions.signal.aborted) return;
+      await ask("waiting for new mail", undefined, () => undefined);
+      return watch(mailbox, watchOptions);
+    },
+    isUsable: () => !isClosed && mailbox.failure === undefined,
+    async close() {
+      isClosed = true;
+    },
+  };
+}
+
+function folderAt(mailbox: MemoryMailbox, scope: SyncScope): StoredFolder {
+  const folder = mailbox.folders.get(scope.path);
+  if (folder === undefined) throw new MailError("not_found", { doing: "selecting a folder" });
+  return folder;
+}
+
+function report(mailbox: MemoryMailbox, settings: MemorySettings, options: OpenOptions): AccountReport {
+  const inbox = [...(mailbox.folders.get("INBOX")?.messages.values() ?? [])];
+  return {
+    address: settings.mailbox,
+    inbox: { total: inbox.length, unseen: inbox.filter((message) => !message.flags.includes("seen")).length },
+    folders: listFolders(mailbox, options),
+    serverCapabilities: ["IDLE"],
+    serverName: "memory",
+  };
+}
+
+function listFolders(mailbox: MemoryMailbox, { roleOverrides }: OpenOptions): readonly RemoteFolder[] {
+  return [...mailbox.folders.values()].map(({ path, role }) => {
+    const override = Object.hasOwn(roleOverrides, path) ? roleOverrides[path] : undefined;
+    return {
+      path,
+      name: path.split("/").at(-1) ?? path,
+      delimiter: "/",
+      role: override ?? role,
+      roleSource: override !== undefined ? "override" : role === "none" ? "none" : "server",
+      selectable: true,
+    };
+  });
+}
+
+function checkScopes(mailbox: MemoryMailbox, cursors: ReadonlyMap<string, SyncCursor>): readonly ScopeState[] {
+  return [...cursors].flatMap(([path, cursor]) => {
+    const folder = mailbox.folders.get(path);
+    if (folder === undefined) return [];
+    const unseen = [...folder.messages.values()].filter((message) => !message.flags.includes("seen")).length;
+    return [{ path, changed: differs(folder, cursor), total: folder.messages.size, unseen }];
+  });
+}
+
+function differs(folder: StoredFolder, cursor: SyncCursor): boolean {
+  const known = folderCursor.parse(cursor);
+  return known.uidValidity !== folder.uidValidity || known.modseq !== folder.modseq || known.exists !== folder.messages.size;
+}
+
+function pullChanges(folder: StoredFolder, cursor: SyncCursor | undefined, { limit }: PageOptions): ChangePage {
+  const { uidValidity, uidNext, modseq } = folder;
+  const empty = { added: [], flagChanges: [], removed: [], present: undefined, historyCursor: undefined, total: folder.messages.size };
+  const now = { uidValidity, uidNext, modseq, exists: folder.messages.size };
+  const known = cursor === undefined ? undefined : folderCursor.parse(cursor);
+  if (known === undefined || known.uidValidity !== uidValidity) {
+    return { ...empty, cursor: now, more: false, reset: true, historyCursor: { uidValidity, below: uidNext } };
+  }
+  const messages = [...folder.messages.values()];
+  const arrived = messages.filter((message) => message.uid >= known.uidNext);
+  const added = arrived.slice(0, limit);
+  if (added.length < arrived.length) {
+    const next = { ...known, uidNext: (added.at(-1)?.uid ?? 0) + 1, exists: known.exists + added.length };
+    return { ...empty, added: added.map(toRemote), cursor: next, more: true, reset: false };
+  }
+  const flagChanges = messages.filter((message) => message.uid < known.uidNext && message.modseq > known.modseq);
+  const isCountRight = known.exists + added.length === messages.length;
+  return {
+    ...empty,
+    added: added.map(toRemote),
+    flagChanges: flagChanges.map(({ uid, flags }) => ({ ref: String(uid), flags })),
+    present: isCountRight ? undefined : toRanges(messages.map((message) => message.uid)),
+    cursor: now,
+    more: false,
+    reset: false,
+  };
+}
+
+async function watch(mailbox: MemoryMailbox, options: WatchOptions): Promise<void> {
+  const { signal, onChange, onAlive, checkEveryMs } = options;
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const check = async () => {
+    if (mailbox.failure !== undefined) return reject(mailbox.failure);
+    const changed = checkScopes(mailbox, await options.knownCursors()).filter((state) => state.changed);
+    if (signal.aborted) return;
+    if (changed.length > 0) onChange(changed.map((state) => state.path));
+    onAlive();
+  };
+  const onEvent = (path: string) => {
+    if (path === options.scope.path) onChange([path]);
+  };
+  const checkOrFail = () => void check().catch(reject);
+  mailbox.listeners.add(onEvent);
+  const timer = setInterval(checkOrFail, checkEveryMs);
+  signal.addEventListener("abort", () => resolve(), { once: true });
+  checkOrFail();
+  try {
+    await promise;
+  } finally {
+    clearInterval(timer);
+    mailbox.listeners.delete(onEvent);
+  }
+}
+
+function toRemote(message: StoredMessage): RemoteMessage {
+  const { uid, envelope, flags, sizeBytes, receivedAt, attachments, textPart } = message;
+  return { ref: String(uid), stableId: null, providerThreadId: null, envelope, flags, sizeBytes, receivedAt, attachments, textPart };
+}
+
+function toRanges(uids: readonly number[]): RefRanges {
+  const ranges: [number, number][] = [];
+  for (const uid of uids) {
+    const last = ranges.at(-1);
+    if (last !== undefined && uid === last[1] + 1) last[1] = uid;
+    else ranges.push([uid, uid]);
+  }
+  return ranges;
+}
+
+function cutBytes(text: string, bytesMax: number): string {
+  return new TextDecoder().decode(Buffer.from(text).subarray(0, bytesMax), { stream: true });
+}

@@ -1,0 +1,158 @@
+import type { MailError } from "../../domain/errors.ts";
+import type { FolderRole } from "../../domain/folder.ts";
+import type { AttachmentInfo, Envelope, Flags, TextPart } from "../../domain/message.ts";
+import { storable } from "../../mime/sanitise.ts";
+
+/** What a test puts into a folder; everything else gets a plain value. */
+export interface NewMessage {
+  readonly envelope?: Partial<Envelope>;
+  readonly flags?: Flags;
+  readonly receivedAt?: string;
+  readonly sizeBytes?: number;
+  readonly text?: string;
+  readonly source?: string;
+  readonly attachments?: readonly AttachmentInfo[];
+}
+
+export interface StoredMessage {
+  readonly uid: number;
+  readonly envelope: Envelope;
+  readonly receivedAt: string;
+  readonly sizeBytes: number;
+  readonly text: string;
+  readonly source: string;
+  readonly attachments: readonly AttachmentInfo[];
+  readonly textPart: TextPart | null;
+  flags: Flags;
+  /** The mailbox's counter when the message last changed, as a MODSEQ. */
+  modseq: number;
+}
+
+export interface StoredFolder {
+  readonly path: string;
+  readonly role: FolderRole;
+  readonly uidValidity: number;
+  uidNext: number;
+  modseq: number;
+  readonly messages: Map<number, StoredMessage>;
+}
+
+/**
+ * A mailbox in this process, with a server's semantics and a test's hand on it: what is done to it here is what a person or another mail program would do
+ * at the server.
+ */
+export interface MemoryMailbox {
+  readonly folders: Map<string, StoredFolder>;
+  password: string;
+  /** Every call fails with this while it is set: the server is gone, throttles, or has a new password. */
+  failure: MailError | undefined;
+  readonly listeners: Set<(path: string) => void>;
+  append(path: string, message: NewMessage): number;
+  setFlags(path: string, uid: number, flags: Flags): void;
+  expunge(path: string, uids: readonly number[]): void;
+  createFolder(path: string, role?: FolderRole): void;
+  deleteFolder(path: string): void;
+}
+
+const mailboxes = new Map<string, MemoryMailbox>();
+
+/** The mailbox of this name, made with an empty INBOX if it is not there yet. Every provider opened with the name sees the same one. */
+export function memoryMailbox(name: string): MemoryMailbox {
+  const found = mailboxes.get(name);
+  if (found !== undefined) return found;
+  const made = createMailbox();
+  mailboxes.set(name, made);
+  return made;
+}
+
+/** Forgets a mailbox: a test's clearing up. */
+export function dropMemoryMailbox(name: string): void {
+  mailboxes.delete(name);
+}
+
+/** As on a server, a folder made anew never gets the UIDVALIDITY of the one before. */
+let lastUidValidity = 1_000;
+
+function createMailbox(): MemoryMailbox {
+  const folders = new Map<string, StoredFolder>();
+  const listeners = new Set<(path: string) => void>();
+  const announce = (path: string) => {
+    for (const listener of listeners) listener(path);
+  };
+  const folderAt = (path: string): StoredFolder => {
+    const folder = folders.get(path);
+    if (folder === undefined) throw new Error(`the memory mailbox has no folder ${JSON.stringify(path)}`);
+    return folder;
+  };
+  const mailbox: MemoryMailbox = {
+    folders,
+    listeners,
+    password: "memory",
+    failure: undefined,
+    append(path, message) {
+      const folder = folderAt(path);
+      const uid = folder.uidNext;
+      folder.uidNext += 1;
+      folder.modseq += 1;
+      folder.messages.set(uid, toStored(uid, folder.modseq, message));
+      announce(path);
+      return uid;
+    },
+    setFlags(path, uid, flags) {
+      const folder = folderAt(path);
+      const message = folder.messages.get(uid);
+      if (message === undefined) return;
+      folder.modseq += 1;
+      message.flags = flags.toSorted();
+      message.modseq = folder.modseq;
+      announce(path);
+    },
+    expunge(path, uids) {
+      const folder = folderAt(path);
+      folder.modseq += 1;
+      for (const uid of uids) folder.messages.delete(uid);
+      announce(path);
+    },
+    createFolder(path, role = "none") {
+      if (folders.has(path)) return;
+      lastUidValidity += 1;
+      folders.set(path, { path, role, uidValidity: lastUidValidity, uidNext: 1, modseq: 1, messages: new Map() });
+    },
+    deleteFolder(path) {
+      folders.delete(path);
+      announce(path);
+    },
+  };
+  mailbox.createFolder("INBOX", "inbox");
+  return mailbox;
+}
+
+function toStored(uid: number, modseq: number, message: NewMessage): StoredMessage {
+  const text = storable(message.text ?? "");
+  const encodedSizeBytes = Buffer.byteLength(text);
+  return {
+    uid,
+    modseq,
+    text,
+    envelope: { ...emptyEnvelope, ...message.envelope },
+    receivedAt: message.receivedAt ?? new Date().toISOString(),
+    source: message.source ?? `Subject: ${message.envelope?.subject ?? ""}\r\n\r\n${text}`,
+    sizeBytes: message.sizeBytes ?? encodedSizeBytes + 100,
+    attachments: message.attachments ?? [],
+    textPart: text === "" ? null : { part: "1", contentType: "text/plain", charset: "utf-8", transferEncoding: "8bit", encodedSizeBytes },
+    flags: message.flags?.toSorted() ?? [],
+  };
+}
+
+const emptyEnvelope: Envelope = {
+  messageId: null,
+  inReplyTo: null,
+  references: [],
+  subject: "",
+  from: [],
+  replyTo: [],
+  to: [],
+  cc: [],
+  bcc: [],
+  sentAt: null,
+};
