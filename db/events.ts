@@ -3,6 +3,7 @@ import type { EventData, EventType } from "../domain/events.ts";
 import type { CustomerId, EventId, MailboxId, WebhookEndpointId } from "../domain/ids.ts";
 import type { Connection } from "./database.ts";
 import { newId } from "./ids.ts";
+import { hasDueHead } from "./relay.ts";
 
 export interface EventSource {
   readonly customerId: CustomerId;
@@ -82,7 +83,7 @@ async function takeSequence(trx: Connection, mailboxId: MailboxId, count: number
 /**
  * The endpoints of a customer that have something to deliver and nobody at work on it, marked as awake: whoever gets an id here must signal its relay.
  * Call it after the commit. The relay, before it sleeps, marks itself asleep first and looks for work second, so one of the two always sees
- * the other.
+ * the other. What waits behind a failed delivery of its lane wakes nobody: the relay of a broken endpoint sleeps until the next attempt.
  */
 export async function claimSleepingEndpoints(db: Connection, customerId: CustomerId): Promise<readonly WebhookEndpointId[]> {
   const rows = await db
@@ -92,16 +93,7 @@ export async function claimSleepingEndpoints(db: Connection, customerId: Custome
     .where("is_enabled", "=", true)
     .where("is_awake", "=", false)
     .where("deleted_at", "is", null)
-    .where((eb) =>
-      eb.exists(
-        eb
-          .selectFrom("webhook_deliveries as d")
-          .select("d.id")
-          .whereRef("d.endpoint_id", "=", "webhook_endpoints.id")
-          .where("d.state", "=", "pending")
-          .where("d.next_attempt_at", "<=", sql<Date>`now()`),
-      ),
-    )
+    .where(hasDueHead(sql.ref("webhook_endpoints.id"), sql`now()`))
     .returning("id")
     .execute();
   return rows.map((row) => row.id);
