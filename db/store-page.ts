@@ -23,13 +23,6 @@ export class CursorMoved extends Error {
   override readonly name = "CursorMoved";
 }
 
-export interface StoredPage {
-  /** Messages that classifyMessages has to look at. */
-  readonly unsettled: number;
-  /** Messages without any place left: they may be on their way to another folder. */
-  readonly missing: number;
-}
-
 /**
  * Commits a page of changes: rows and cursor together, or neither. Repeating a page after a crash changes nothing, because the cursor was compared
  * and every row is keyed by what it is.
@@ -40,21 +33,17 @@ export async function storeChanges(
   folder: SyncFolder,
   page: ChangePage,
   snippets: ReadonlyMap<string, string>,
-): Promise<StoredPage> {
-  return db.transaction().execute(async (trx) => {
+): Promise<void> {
+  await db.transaction().execute(async (trx) => {
     await moveCursor(trx, folder, page);
     if (page.reset) {
       if (folder.cursor !== null) await recordEvents(trx, owner, [{ type: "mailbox.sync_reset", path: folder.path }]);
-      return { unsettled: 0, missing: 0 };
+      return;
     }
-    const added = await storeMessages(trx, owner, folder, folder.generation, page.added, () => "fetched", snippets);
-    const flagged = await storeFlags(trx, folder, page.flagChanges);
-    const removed = await removePlaces(trx, folder, page.removed);
-    const absent = page.present === undefined ? noPlaces : await removeAbsent(trx, folder, page.present);
-    return {
-      unsettled: added + flagged + removed.moved + absent.moved,
-      missing: removed.missing + absent.missing,
-    };
+    await storeMessages(trx, owner, folder, page.added, () => "fetched", snippets);
+    await storeFlags(trx, folder, page.flagChanges);
+    await removePlaces(trx, folder, page.removed);
+    if (page.present !== undefined) await removeAbsent(trx, folder, page.present);
   });
 }
 
@@ -84,8 +73,8 @@ async function moveCursor(trx: Connection, folder: SyncFolder, page: ChangePage)
  * The exceptions are told: what `notifyFrom` asks for, and, in a listing that repeats an earlier one, whatever the registry does not know, for it came
  * while nobody could see it.
  */
-export async function storeHistory(db: Database, owner: PageOwner, folder: SyncFolder, previous: SyncCursor, page: HistoryPage): Promise<StoredPage> {
-  return db.transaction().execute(async (trx) => {
+export async function storeHistory(db: Database, owner: PageOwner, folder: SyncFolder, previous: SyncCursor, page: HistoryPage): Promise<void> {
+  await db.transaction().execute(async (trx) => {
     const { numUpdatedRows } = await trx
       .updateTable("folders")
       .set((eb) => ({
@@ -97,51 +86,47 @@ export async function storeHistory(db: Database, owner: PageOwner, folder: SyncF
       .where(sql<boolean>`history_cursor = ${JSON.stringify(previous)}::jsonb`)
       .executeTakeFirst();
     if (numUpdatedRows === 0n) throw new CursorMoved(`the listing of ${folder.id} was moved by somebody else`);
-    const unsettled = await storeMessages(trx, owner, folder, folder.generation, page.messages, (message) => {
+    await storeMessages(trx, owner, folder, page.messages, (message) => {
       return folder.wasComplete || Date.parse(message.receivedAt) >= owner.tellListedFrom.getTime() ? "fetched" : "settled";
     });
-    if (page.more) return { unsettled, missing: 0 };
-    const vanished = await completeListing(trx, folder);
-    return { unsettled: unsettled + vanished.moved, missing: vanished.missing };
+    if (!page.more) await completeListing(trx, folder);
   });
 }
 
 /** The listing named everything there is: places of an earlier generation are gone. */
-async function completeListing(trx: Connection, folder: SyncFolder): Promise<RemovedPlaces> {
+async function completeListing(trx: Connection, folder: SyncFolder): Promise<void> {
   await trx.updateTable("folders").set({ import_state: "complete", was_complete: true }).where("id", "=", folder.id).execute();
-  if (!folder.wasComplete) return noPlaces;
+  if (!folder.wasComplete) return;
   const stale = await trx
     .deleteFrom("message_locations")
     .where("folder_id", "=", folder.id)
     .where("generation", "<", folder.generation)
     .returning("message_id")
     .execute();
-  const vanished = await afterRemoval(trx, stale);
-  return { moved: vanished.moved, missing: vanished.missing + (await markHomeless(trx, folder)) };
+  await afterRemoval(trx, stale);
+  await markHomeless(trx, folder);
 }
 
 /** Messages whose only place was taken by another message: under a new UIDVALIDITY the same UID means something else. */
-async function markHomeless(trx: Connection, folder: SyncFolder): Promise<number> {
-  const { numAffectedRows } = await sql`
+async function markHomeless(trx: Connection, folder: SyncFolder): Promise<void> {
+  await sql`
     update messages m set state = 'missing'
     where m.main_folder_id = ${folder.id} and m.mailbox_id = (select mailbox_id from folders where id = ${folder.id})
       and m.state in ('settled', 'changed') and not m.is_deleted
       and not exists (select from message_locations l where l.message_id = m.id)
   `.execute(trx);
-  return Number(numAffectedRows ?? 0n);
 }
 
-/** Inserts what is new, and the place of everything. Returns how many messages are left unsettled. */
+/** Inserts what is new, and the place of everything. */
 async function storeMessages(
   trx: Connection,
   owner: PageOwner,
   folder: SyncFolder,
-  generation: number,
   messages: readonly RemoteMessage[],
   stateOf: (message: RemoteMessage) => "fetched" | "settled",
   snippets: ReadonlyMap<string, string> = new Map(),
-): Promise<number> {
-  if (messages.length === 0) return 0;
+): Promise<void> {
+  if (messages.length === 0) return;
   const rows = messages.map((message) => ({
     id: derivedId("message", owner.mailboxId, identityOf(message)),
     ref: message.ref,
@@ -163,7 +148,7 @@ async function storeMessages(
   const byId = [...new Map(rows.map((row) => [row.id, row])).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   const places = [...new Map(rows.map((row) => [row.ref, { ref: row.ref, message_id: row.id, flags: row.flags }])).values()];
 
-  const { rows: inserted } = await sql<{ id: MessageId; state: string }>`
+  const { rows: inserted } = await sql<{ id: MessageId }>`
     insert into messages (id, customer_id, mailbox_id, thread_id, message_id, envelope, subject, flags, size_bytes, received_at, attachments,
       text_part, snippet, direction, special_use, main_folder_id, main_ref, state)
     select m.id, ${owner.customerId}, ${owner.mailboxId}, m.thread_id, m.message_id, m.envelope, m.subject, m.flags, m.size_bytes, m.received_at,
@@ -171,38 +156,36 @@ async function storeMessages(
     from jsonb_to_recordset(${JSON.stringify(byId)}::jsonb) as m (id text, ref text, thread_id text, message_id text, envelope jsonb, subject text,
       flags text[], size_bytes int, received_at timestamptz, attachments jsonb, text_part jsonb, snippet text, direction text, state text)
     on conflict (id) do nothing
-    returning id, state
+    returning id
   `.execute(trx);
   await sql`
     insert into message_locations (folder_id, ref, message_id, customer_id, mailbox_id, flags, generation)
-    select ${folder.id}, l.ref, l.message_id, ${owner.customerId}, ${owner.mailboxId}, l.flags, ${generation}
+    select ${folder.id}, l.ref, l.message_id, ${owner.customerId}, ${owner.mailboxId}, l.flags, ${folder.generation}
     from jsonb_to_recordset(${JSON.stringify(places)}::jsonb) as l (ref text, message_id text, flags text[])
     on conflict (folder_id, ref) do update set message_id = excluded.message_id, flags = excluded.flags, generation = excluded.generation
   `.execute(trx);
 
   const known = new Set(inserted.map((row) => row.id));
   const seenBefore = byId.filter((row) => !known.has(row.id)).map((row) => row.id);
-  const changed = await markChanged(trx, seenBefore, folder);
-  return inserted.filter((row) => row.state === "fetched").length + changed;
+  await markChanged(trx, seenBefore, folder);
 }
 
 /** Messages of the registry that turned up in this folder: looked at again where that can matter. */
-async function markChanged(trx: Connection, ids: readonly MessageId[], folder: SyncFolder): Promise<number> {
-  if (ids.length === 0) return 0;
-  const { numUpdatedRows } = await trx
+async function markChanged(trx: Connection, ids: readonly MessageId[], folder: SyncFolder): Promise<void> {
+  if (ids.length === 0) return;
+  await trx
     .updateTable("messages")
     .set({ state: "changed" })
     .where("id", "in", ids)
     .where("state", "in", ["settled", "missing"])
     .where((eb) => eb.or([eb("state", "=", "missing"), eb("is_deleted", "=", true), eb("main_folder_id", "is distinct from", folder.id)]))
-    .executeTakeFirst();
-  return Number(numUpdatedRows);
+    .execute();
 }
 
-/** Flags as the folder shows them now. Returns how many messages that changed. */
-async function storeFlags(trx: Connection, folder: SyncFolder, changes: readonly FlagChange[]): Promise<number> {
-  if (changes.length === 0) return 0;
-  const { numAffectedRows } = await sql`
+/** Flags as the folder shows them now. */
+async function storeFlags(trx: Connection, folder: SyncFolder, changes: readonly FlagChange[]): Promise<void> {
+  if (changes.length === 0) return;
+  await sql`
     with changed as (
       update message_locations l set flags = c.flags
       from jsonb_to_recordset(${JSON.stringify(changes)}::jsonb) as c (ref text, flags text[])
@@ -211,42 +194,32 @@ async function storeFlags(trx: Connection, folder: SyncFolder, changes: readonly
     )
     update messages set state = 'changed' where id in (select message_id from changed) and state = 'settled'
   `.execute(trx);
-  return Number(numAffectedRows ?? 0n);
 }
 
-interface RemovedPlaces {
-  readonly moved: number;
-  readonly missing: number;
-}
-const noPlaces: RemovedPlaces = { moved: 0, missing: 0 };
-
-async function removePlaces(trx: Connection, folder: SyncFolder, refs: readonly string[]): Promise<RemovedPlaces> {
-  if (refs.length === 0) return noPlaces;
+async function removePlaces(trx: Connection, folder: SyncFolder, refs: readonly string[]): Promise<void> {
+  if (refs.length === 0) return;
   const { rows } = await sql<{ message_id: MessageId }>`
     delete from message_locations where folder_id = ${folder.id} and ref = any(${refs}::text[]) returning message_id
   `.execute(trx);
-  return afterRemoval(trx, rows);
+  await afterRemoval(trx, rows);
 }
 
 /** Removes the places that a complete listing did not name. */
-async function removeAbsent(trx: Connection, folder: SyncFolder, present: RefRanges): Promise<RemovedPlaces> {
+async function removeAbsent(trx: Connection, folder: SyncFolder, present: RefRanges): Promise<void> {
   const ranges = `{${present.map(([from, to]) => `[${from},${to}]`).join(",")}}`;
   const { rows } = await sql<{ message_id: MessageId }>`
     delete from message_locations where folder_id = ${folder.id} and not (ref::bigint <@ ${ranges}::int8multirange) returning message_id
   `.execute(trx);
-  return afterRemoval(trx, rows);
+  await afterRemoval(trx, rows);
 }
 
 /** A message that lost a place lies elsewhere, or is missing. One that nobody was told of yet stays as it is: it is judged anyway. */
-async function afterRemoval(trx: Connection, removed: readonly { readonly message_id: MessageId }[]): Promise<RemovedPlaces> {
-  if (removed.length === 0) return noPlaces;
+async function afterRemoval(trx: Connection, removed: readonly { readonly message_id: MessageId }[]): Promise<void> {
+  if (removed.length === 0) return;
   const ids = [...new Set(removed.map((row) => row.message_id))];
-  const { rows } = await sql<{ state: "changed" | "missing" }>`
+  await sql`
     update messages m
     set state = case when exists (select from message_locations l where l.message_id = m.id) then 'changed' else 'missing' end
     where m.id = any(${ids}::text[]) and m.state <> 'fetched' and not m.is_deleted
-    returning m.state
   `.execute(trx);
-  const missing = rows.filter((row) => row.state === "missing").length;
-  return { moved: rows.length - missing, missing };
 }

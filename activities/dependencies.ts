@@ -1,0 +1,33 @@
+import type { Logger } from "pino";
+import type { Database } from "../db/database.ts";
+import type { KeyRing } from "../db/secrets.ts";
+import type { MailboxId, WebhookEndpointId } from "../domain/ids.ts";
+import type { HostResolver, ProviderDefinition } from "../providers/provider.ts";
+
+/** What activities reach the running workflows with. The composition root builds it on Temporal's client, so that no activity knows a workflow. */
+export interface Signals {
+  /** Wakes a mailbox's workflow, starting it if it was lost. Throws while Temporal is away. */
+  wakeMailbox(id: MailboxId, paths: readonly string[]): Promise<void>;
+  /** Wakes an endpoint's relay, starting it if it sleeps. */
+  wakeRelay(id: WebhookEndpointId): Promise<void>;
+  /** Starts a shard's workflow if it does not run. */
+  startShard(shard: number): Promise<void>;
+}
+
+/** Everything an activity needs from outside, given once when a worker starts. */
+export interface ActivityDependencies {
+  readonly db: Database;
+  readonly databaseUrl: string;
+  readonly keyRing: KeyRing;
+  readonly log: Logger;
+  readonly signals: Signals;
+  readonly resolveHost: HostResolver;
+  readonly getProvider: (kind: string) => ProviderDefinition;
+  readonly allowPrivateNetworks: readonly string[];
+  readonly sync: {
+    readonly pageSize: number;
+    readonly pollFloorMs: number;
+    readonly statusPollMs: number;
+    readonly idleConnectionsPerShard: number;
+  };
+}

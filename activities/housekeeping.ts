@@ -1,0 +1,31 @@
+import { sweepConnectionTests } from "../db/connection-tests.ts";
+import { sweepIdempotencyKeys } from "../db/idempotency.ts";
+import { listLostMailboxes } from "../db/lost-mailboxes.ts";
+import { listShards } from "../db/watches.ts";
+import { listStaleAwakeEndpoints } from "../db/webhook-deliveries.ts";
+import type { ActivityDependencies } from "./dependencies.ts";
+
+/** What keeps the house in order, each safe to repeat and to run twice at once. */
+export function housekeepingActivities({ db, signals, log }: ActivityDependencies) {
+  return {
+    /**
+     * Starts the workflows of mailboxes that nobody looks after: the API wrote the row and could not reach Temporal, or a namespace was lost. Likewise
+     * shards, and relays that were claimed by somebody who died before the signal.
+     */
+    async startLostWorkflows(): Promise<{ readonly mailboxes: number; readonly shards: number; readonly relays: number }> {
+      const mailboxes = await listLostMailboxes(db);
+      for (const id of mailboxes) await signals.wakeMailbox(id, []);
+      const shards = await listShards(db);
+      for (const shard of shards) await signals.startShard(shard);
+      const relays = await listStaleAwakeEndpoints(db);
+      for (const id of relays) await signals.wakeRelay(id);
+      if (mailboxes.length + relays.length > 0) log.warn({ mailboxes: mailboxes.length, relays: relays.length }, "started workflows that were lost");
+      return { mailboxes: mailboxes.length, shards: shards.length, relays: relays.length };
+    },
+
+    /** Removes what is kept for a while only. */
+    async sweep(): Promise<{ readonly connectionTests: number; readonly idempotencyKeys: number }> {
+      return { connectionTests: await sweepConnectionTests(db), idempotencyKeys: await sweepIdempotencyKeys(db) };
+    },
+  };
+}

@@ -1,0 +1,107 @@
+import { Context, heartbeat } from "@temporalio/activity";
+import type { Database } from "../db/database.ts";
+import { listSyncFolders, type SyncFolder } from "../db/folder-sync.ts";
+import { findWorkMailbox, recordImportFinished, recordImportProgress, type WorkMailbox } from "../db/mailbox-state.ts";
+import { pendingWork } from "../db/pending-work.ts";
+import { CursorMoved, storeHistory } from "../db/store-page.ts";
+import type { MailboxId } from "../domain/ids.ts";
+import type { SyncCursor } from "../domain/sync.ts";
+import type { MailProvider } from "../providers/provider.ts";
+import { ownerOf } from "./fetch-changes.ts";
+import type { Sessions } from "./sessions.ts";
+
+export interface ImportHistoryResult {
+  readonly imported: number;
+  /** Messages that a listing asks to tell. */
+  readonly unsettled: number;
+  readonly missing: number;
+  /** Events wait for a relay that sleeps. */
+  readonly mustTell: boolean;
+  /** False when a time slice ended before the listing did. */
+  readonly isComplete: boolean;
+}
+
+/** One activity lists for this long, so that a deploy loses little and the history shows progress. */
+const sliceMs = 5 * 60_000;
+/** The mailbox's progress is written this often: it is read by people. */
+const progressEveryMs = 500;
+
+/**
+ * Lists what was in the folders before the first look, newest first, until all is listed or the slice ends. Resumable to the page: the cursor is stored
+ * with the rows, so a retry goes on where the last commit was.
+ */
+export async function importHistory(
+  deps: { readonly db: Database; readonly sessions: Sessions; readonly pageSize: number },
+  input: { readonly mailboxId: MailboxId },
+): Promise<ImportHistoryResult> {
+  const mailbox = await findWorkMailbox(deps.db, input.mailboxId);
+  if (mailbox === undefined) return { imported: 0, unsettled: 0, missing: 0, mustTell: false, isComplete: true };
+  const slice = await deps.sessions.use(mailbox, (provider) => importSlice(deps, mailbox, provider));
+  await recordImportProgress(deps.db, mailbox.id);
+  if (slice.isComplete) await recordImportFinished(deps.db, mailbox);
+  const { unsettled, missing, mustTell } = await pendingWork(deps.db, mailbox);
+  return { ...slice, unsettled, missing, mustTell };
+}
+
+async function importSlice(
+  deps: { readonly db: Database; readonly pageSize: number },
+  mailbox: WorkMailbox,
+  provider: MailProvider,
+): Promise<{ readonly imported: number; readonly isComplete: boolean }> {
+  const { cancellationSignal: signal } = Context.current();
+  const endsAt = Date.now() + sliceMs;
+  const progress = progressWriter(deps.db, mailbox);
+  let imported = 0;
+  for (const folder of await listSyncFolders(deps.db, mailbox.id)) {
+    if (folder.importState !== "importing" || folder.historyCursor === null) continue;
+    for await (const listed of importFolder(deps, mailbox, provider, folder, folder.historyCursor, signal)) {
+      imported += listed;
+      heartbeat({ folder: folder.id, imported });
+      await progress();
+      if (Date.now() > endsAt) return { imported, isComplete: false };
+    }
+  }
+  return { imported, isComplete: true };
+}
+
+/** The sizes of one folder's pages, each fetched while the one before it is committed: server and database work at the same time. */
+async function* importFolder(
+  deps: { readonly db: Database; readonly pageSize: number },
+  mailbox: WorkMailbox,
+  provider: MailProvider,
+  folder: SyncFolder,
+  start: SyncCursor,
+  signal: AbortSignal,
+): AsyncGenerator<number> {
+  const scope = { path: folder.path };
+  const options = { limit: deps.pageSize, signal };
+  const owner = ownerOf(mailbox);
+  let previous = start;
+  let next = provider.pullHistory(scope, start, options);
+  try {
+    for (;;) {
+      const page = await next;
+      if (page.more) {
+        next = provider.pullHistory(scope, page.cursor, options);
+        // Awaited in the next round; until then a failure of it must not count as unhandled.
+        next.catch(() => {});
+      }
+      await storeHistory(deps.db, owner, folder, previous, page);
+      yield page.messages.length;
+      if (!page.more) return;
+      previous = page.cursor;
+    }
+  } catch (error) {
+    // A new listing began, or another attempt of this activity is at work: it goes on from what is stored.
+    if (!(error instanceof CursorMoved)) throw error;
+  }
+}
+
+function progressWriter(db: Database, mailbox: WorkMailbox): () => Promise<void> {
+  let writtenAt = 0;
+  return async () => {
+    if (Date.now() - writtenAt < progressEveryMs) return;
+    writtenAt = Date.now();
+    await recordImportProgress(db, mailbox.id);
+  };
+}

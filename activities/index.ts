@@ -1,0 +1,38 @@
+import { connectionTestActivities } from "./connection-tests.ts";
+import type { ActivityDependencies } from "./dependencies.ts";
+import { toFailure } from "./failures.ts";
+import { housekeepingActivities } from "./housekeeping.ts";
+import { idleShard } from "./idle-shard.ts";
+import { mailboxActivities } from "./mailboxes.ts";
+import type { Sessions } from "./sessions.ts";
+import { webhookActivities } from "./webhooks.ts";
+
+export type Activities = ReturnType<typeof allActivities>;
+
+/** All activities, each translating what it throws in one place. */
+export function createActivities(deps: ActivityDependencies, sessions: Sessions): Activities {
+  const activities = allActivities(deps, sessions);
+  return Object.fromEntries(Object.entries(activities).map(([name, activity]) => [name, translated(activity as Activity)])) as unknown as Activities;
+}
+
+function allActivities(deps: ActivityDependencies, sessions: Sessions) {
+  return {
+    ...mailboxActivities(deps, sessions),
+    ...connectionTestActivities(deps),
+    ...housekeepingActivities(deps),
+    ...webhookActivities(deps),
+    idleShard: (input: { readonly shard: number }) => idleShard(deps, sessions, input),
+  };
+}
+
+type Activity = (...args: readonly unknown[]) => Promise<unknown>;
+
+function translated(activity: Activity): Activity {
+  return async (...args) => {
+    try {
+      return await activity(...args);
+    } catch (error) {
+      throw toFailure(error);
+    }
+  };
+}

@@ -1,0 +1,164 @@
+import { Context } from "@temporalio/activity";
+import { replaceCredentials } from "../db/credentials.ts";
+import { claimSleepingEndpoints } from "../db/events.ts";
+import { forgetCursors, saveFolders } from "../db/folder-sync.ts";
+import { findWorkMailbox, forgetMailbox, recordConnected, recordPaused, recordProblem, type WorkMailbox } from "../db/mailbox-state.ts";
+import { unseal } from "../db/secrets.ts";
+import { settleMessages } from "../db/unsettled.ts";
+import { assignShard, notifyShardOf, recordWatchState } from "../db/watches.ts";
+import { isMailErrorCode, toProblem } from "../domain/errors.ts";
+import type { MailboxId } from "../domain/ids.ts";
+import type { ActivityDependencies } from "./dependencies.ts";
+import { type FetchChangesInput, type FetchChangesResult, fetchChanges } from "./fetch-changes.ts";
+import { type ImportHistoryResult, importHistory } from "./import-history.ts";
+import type { Sessions } from "./sessions.ts";
+
+export interface MailboxRef {
+  readonly mailboxId: MailboxId;
+}
+
+/** What the workflow has to know about its mailbox: ids and intervals, nothing that a history must not hold. */
+export type MailboxFacts =
+  | { readonly isGone: true }
+  | {
+      readonly isGone: false;
+      readonly customerId: string;
+      readonly provider: string;
+      readonly isPaused: boolean;
+      readonly pollEveryMs: number;
+      /** When the access token ends, in ms since 1970; null for passwords. */
+      readonly tokenExpiresAt: number | null;
+    };
+
+export interface ClassifyResult {
+  readonly told: number;
+  readonly more: boolean;
+}
+
+/** Batches in one call at most: a local activity has to end within its workflow task. */
+const batchesMax = 10;
+/** Without a watch, changes are found by asking only, and this often. */
+const pollWithoutPushMs = 5 * 60_000;
+
+/** The steps of a mailbox's life, one side effect each. */
+export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions) {
+  const { db } = deps;
+
+  async function factsOf(mailbox: WorkMailbox | undefined): Promise<MailboxFacts> {
+    if (mailbox === undefined) return { isGone: true };
+    const floorMs = mailbox.sync.pollFloorSeconds === null ? deps.sync.pollFloorMs : mailbox.sync.pollFloorSeconds * 1000;
+    const { capabilities } =
+      mailbox.sealedCredentials === null ? { capabilities: { push: true } } : await sessions.use(mailbox, async (open) => open);
+    return {
+      isGone: false,
+      customerId: mailbox.customerId,
+      provider: mailbox.provider,
+      isPaused: mailbox.isPaused,
+      pollEveryMs: capabilities.push ? floorMs : Math.min(floorMs, pollWithoutPushMs),
+      tokenExpiresAt: mailbox.tokenExpiresAt?.getTime() ?? null,
+    };
+  }
+
+  return {
+    /** Reads what the workflow needs to know before it does anything else. */
+    async describeMailbox({ mailboxId }: MailboxRef): Promise<MailboxFacts> {
+      return factsOf(await findWorkMailbox(db, mailboxId));
+    },
+
+    /** Proves that the credentials open the mailbox, and stores its folders. */
+    async openMailbox({ mailboxId }: MailboxRef): Promise<MailboxFacts> {
+      const mailbox = await findWorkMailbox(db, mailboxId);
+      if (mailbox === undefined) return { isGone: true };
+      const report = await sessions.use(mailbox, (provider) => provider.verify(Context.current().cancellationSignal));
+      await db.transaction().execute((trx) => saveFolders(trx, { customerId: mailbox.customerId, mailboxId }, report.folders, mailbox.sync));
+      await recordConnected(db, mailbox, report.address);
+      return factsOf(mailbox);
+    },
+
+    /** A new access token for one that is about to end. The row's lock lets one caller refresh; who comes second finds the new token. */
+    async refreshToken({ mailboxId }: MailboxRef): Promise<{ readonly tokenExpiresAt: number | null }> {
+      const mailbox = await findWorkMailbox(db, mailboxId);
+      if (mailbox?.sealedCredentials == null) return { tokenExpiresAt: null };
+      const provider = deps.getProvider(mailbox.provider);
+      const expiresAt = await replaceCredentials(
+        db,
+        mailbox,
+        async (sealed) => {
+          const refreshed = await provider.refresh?.(mailbox.settings, unseal(deps.keyRing, mailboxId, sealed), Context.current().cancellationSignal);
+          return refreshed;
+        },
+        deps.keyRing,
+      );
+      return { tokenExpiresAt: expiresAt?.getTime() ?? null };
+    },
+
+    fetchChanges: (input: FetchChangesInput): Promise<FetchChangesResult> => fetchChanges({ db, sessions }, input),
+
+    importHistory: (input: MailboxRef): Promise<ImportHistoryResult> => importHistory({ db, sessions, pageSize: deps.sync.pageSize }, input),
+
+    /** Judges what the last pages brought, and records the events that tell it. */
+    async classifyMessages({ mailboxId, isSearchComplete }: MailboxRef & { readonly isSearchComplete: boolean }): Promise<ClassifyResult> {
+      const mailbox = await findWorkMailbox(db, mailboxId);
+      if (mailbox === undefined) return { told: 0, more: false };
+      const teller = { mailboxId, customerId: mailbox.customerId, account: mailbox.account, self: mailbox.self };
+      let told = 0;
+      for (let batches = 0; batches < batchesMax; batches += 1) {
+        const batch = await settleMessages(db, teller, isSearchComplete);
+        told += batch.told;
+        if (!batch.more) return { told, more: false };
+      }
+      return { told, more: true };
+    },
+
+    /** Sees to it that what was recorded goes out: wakes the relays of this customer's endpoints. */
+    async actOnMessages({ mailboxId }: MailboxRef): Promise<{ readonly woken: number }> {
+      const row = await db.selectFrom("mailboxes").select("customer_id").where("id", "=", mailboxId).executeTakeFirst();
+      if (row === undefined) return { woken: 0 };
+      const endpoints = await claimSleepingEndpoints(db, row.customer_id);
+      await Promise.all(endpoints.map((id) => deps.signals.wakeRelay(id)));
+      return { woken: endpoints.length };
+    },
+
+    /** Finds the mailbox a place among the watched ones, and the shard somebody to run it. */
+    async watchMailbox({ mailboxId }: MailboxRef): Promise<{ readonly shard: number }> {
+      const shard = await assignShard(db, mailboxId, deps.sync.idleConnectionsPerShard);
+      await deps.signals.startShard(shard);
+      return { shard };
+    },
+
+    /** What failed, as the mailbox's row and events tell it. */
+    async recordProblem(input: {
+      readonly mailboxId: MailboxId;
+      readonly code: string;
+      readonly serverSaid: string | null;
+      readonly fix: string | null;
+      readonly isError: boolean;
+      readonly nextDueAt: number | null;
+    }): Promise<void> {
+      const mailbox = await findWorkMailbox(db, input.mailboxId);
+      if (mailbox === undefined || !isMailErrorCode(input.code)) return;
+      const failure = { code: input.code, serverSaid: input.serverSaid ?? undefined, fix: input.fix ?? undefined };
+      const problem = toProblem(failure, new Date().toISOString());
+      await recordProblem(db, mailbox, problem, input.isError, input.nextDueAt === null ? null : new Date(input.nextDueAt));
+      if (input.isError) {
+        await recordWatchState(db, input.mailboxId, "off");
+        await notifyShardOf(db, input.mailboxId);
+      }
+    },
+
+    async setPaused({ mailboxId, isPaused }: MailboxRef & { readonly isPaused: boolean }): Promise<void> {
+      await recordPaused(db, mailboxId, isPaused);
+      if (isPaused) await recordWatchState(db, mailboxId, "off");
+      await notifyShardOf(db, mailboxId);
+    },
+
+    async forgetCursors({ mailboxId }: MailboxRef): Promise<void> {
+      await forgetCursors(db, mailboxId);
+    },
+
+    async forgetMailbox({ mailboxId, purge }: MailboxRef & { readonly purge: boolean }): Promise<void> {
+      await notifyShardOf(db, mailboxId);
+      await forgetMailbox(db, mailboxId, purge);
+    },
+  };
+}

@@ -1,0 +1,67 @@
+import type { Logger } from "pino";
+import type { MailboxId } from "../domain/ids.ts";
+
+/** Wakes that must reach their workflows: gathered per mailbox, sent at once, kept while Temporal is away. */
+export interface WakeQueue {
+  push(id: MailboxId, paths: readonly string[]): void;
+  /** Resolves when nothing is left to send. */
+  close(): Promise<void>;
+}
+
+/** The pause after a wake that Temporal did not take. */
+const retryMs = 1_000;
+
+/**
+ * One wake at a time per mailbox: what is heard of while a signal is under way travels with the next one, so that a flood of arrivals is a handful of
+ * signals. A wake that cannot be sent is kept; the watch would not notice the same change again.
+ */
+export function createWakeQueue(send: (id: MailboxId, paths: readonly string[]) => Promise<void>, log: Logger): WakeQueue {
+  const waiting = new Map<MailboxId, Set<string>>();
+  const sending = new Map<MailboxId, Promise<void>>();
+  const closing = new AbortController();
+
+  async function drain(id: MailboxId): Promise<void> {
+    for (;;) {
+      const paths = waiting.get(id);
+      if (paths === undefined) return;
+      waiting.delete(id);
+      try {
+        await send(id, [...paths]);
+      } catch (error) {
+        if (closing.signal.aborted) return;
+        log.warn({ mailboxId: id, error: error instanceof Error ? error.name : "unknown" }, "a wake could not be sent, it is kept");
+        waiting.set(id, new Set([...paths, ...(waiting.get(id) ?? [])]));
+        await pause(retryMs, closing.signal);
+      }
+    }
+  }
+
+  return {
+    push(id, paths) {
+      waiting.set(id, new Set([...(waiting.get(id) ?? []), ...paths]));
+      if (sending.has(id)) return;
+      sending.set(
+        id,
+        drain(id).finally(() => sending.delete(id)),
+      );
+    },
+    async close() {
+      closing.abort();
+      await Promise.all(sending.values());
+    },
+  };
+}
+
+/** Waits, or stops waiting when the signal aborts. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done, { once: true });
+    function done(): void {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    }
+  });
+}

@@ -1,0 +1,34 @@
+import { sql } from "kysely";
+import type { CustomerId, MailboxId } from "../domain/ids.ts";
+import type { Connection } from "./database.ts";
+
+/** What the store holds that somebody still has to do something about. */
+export interface PendingWork {
+  /** Messages to judge. */
+  readonly unsettled: number;
+  /** Messages without a place: gone, or on their way to another folder. */
+  readonly missing: number;
+  /** A folder is being listed: importHistory has work. */
+  readonly needsImport: boolean;
+  /** Events wait for an endpoint whose relay sleeps. */
+  readonly mustTell: boolean;
+}
+
+/** Asked after each fetch. Answered by partial indexes that are empty when all is done. */
+export async function pendingWork(db: Connection, mailbox: { readonly id: MailboxId; readonly customerId: CustomerId }): Promise<PendingWork> {
+  const { rows } = await sql<PendingWork>`
+    select count(*) filter (where state <> 'missing') as unsettled, count(*) filter (where state = 'missing') as missing,
+      exists (
+        select from folders f where f.mailbox_id = ${mailbox.id} and f.is_synced and f.import_state = 'importing'
+      ) as "needsImport",
+      exists (
+        select from webhook_endpoints e
+        where e.customer_id = ${mailbox.customerId} and e.is_enabled and not e.is_awake and e.deleted_at is null
+          and exists (select from webhook_deliveries d where d.endpoint_id = e.id and d.state = 'pending' and d.next_attempt_at <= now())
+      ) as "mustTell"
+    from messages where mailbox_id = ${mailbox.id} and state <> 'settled'
+  `.execute(db);
+  const [row] = rows;
+  if (row === undefined) throw new Error("an aggregate answers with one row");
+  return { unsettled: row.unsettled, missing: row.missing, needsImport: row.needsImport, mustTell: row.mustTell };
+}

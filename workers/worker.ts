@@ -1,0 +1,116 @@
+import { makeTelemetryFilterString, NativeConnection, Runtime, Worker, type WorkerOptions } from "@temporalio/worker";
+import { createActivities } from "../activities/index.ts";
+import { createSessions, type Sessions } from "../activities/sessions.ts";
+import { type Config, ConfigError, loadConfig, type WorkerRole } from "../config.ts";
+import { type Database, openDatabase } from "../db/database.ts";
+import { createLogger, type Logger } from "../logging.ts";
+import { createHostResolver } from "../network/resolve-host.ts";
+import { getProvider } from "../providers/index.ts";
+import { taskQueueName } from "../workflows/names.ts";
+import { loadBundle } from "./bundle.ts";
+import { connectClient, temporalOptions } from "./connection.ts";
+import { ensureSchedules } from "./schedules.ts";
+import { createSignals } from "./signals.ts";
+
+/** Slots by role: safety valves of this process, never the enforcement of somebody else's limit. */
+const slots: Readonly<Record<WorkerRole, Partial<WorkerOptions>>> = {
+  mail: { maxConcurrentActivityTaskExecutions: 100, maxConcurrentWorkflowTaskExecutions: 100, maxConcurrentLocalActivityExecutions: 50 },
+  providers: { maxConcurrentActivityTaskExecutions: 100 },
+  bulk: { maxConcurrentActivityTaskExecutions: 8 },
+  idle: { maxConcurrentActivityTaskExecutions: 4 },
+  webhooks: { maxConcurrentActivityTaskExecutions: 100 },
+};
+
+/** Runs the workers of the configured roles until SIGTERM, then drains: what is at work may finish, what cannot is handed to another worker. */
+async function main(config: Config): Promise<void> {
+  const log = createLogger(config.log, { part: "worker", roles: config.worker.roles });
+  installRuntime(config, log);
+  const db = openDatabase({ ...config.database, onIdleError: (error) => log.warn({ error: error.name }, "a database connection broke") });
+  const { client, close: closeClient } = await connectClient(config.temporal);
+  const connection = await NativeConnection.connect(temporalOptions(config.temporal));
+  const resolveHost = createHostResolver({ allowPrivateNetworks: config.allowPrivateNetworks });
+  const sessions = createSessions({ keyRing: config.keyRing, getProvider, resolveHost });
+  const activities = createActivities(
+    {
+      db,
+      databaseUrl: config.database.url,
+      keyRing: config.keyRing,
+      log,
+      signals: createSignals(client, config.temporal.taskQueuePrefix),
+      resolveHost,
+      getProvider,
+      allowPrivateNetworks: config.allowPrivateNetworks,
+      sync: config.sync,
+    },
+    sessions,
+  );
+  const workflowBundle = config.worker.roles.includes("mail") ? await loadBundle() : undefined;
+  const workers = await Promise.all(
+    config.worker.roles.map((role) =>
+      Worker.create({
+        connection,
+        namespace: config.temporal.namespace,
+        taskQueue: taskQueueName(config.temporal.taskQueuePrefix, role),
+        identity: config.worker.identity,
+        activities,
+        ...(role === "mail" && workflowBundle !== undefined ? { workflowBundle, maxCachedWorkflows: config.worker.cachedWorkflowsMax } : {}),
+        ...slots[role],
+        shutdownGraceTime: "10 seconds",
+        shutdownForceTime: "25 seconds",
+        maxHeartbeatThrottleInterval: "5 seconds",
+      }),
+    ),
+  );
+  if (config.worker.roles.includes("mail")) await ensureSchedules(client, config.temporal.taskQueuePrefix);
+  const running = Promise.all(workers.map((worker) => worker.run()));
+  process.send?.({ type: "ready" });
+  log.info("the worker is up");
+  try {
+    await running;
+    log.info("the worker has drained");
+  } finally {
+    await closeAll(sessions, db, connection, closeClient);
+  }
+}
+
+function installRuntime(config: Config, log: Logger): void {
+  Runtime.install({
+    // The SDK listens to these signals and drains every worker of the process.
+    shutdownSignals: ["SIGINT", "SIGTERM"],
+    logger: {
+      log: (level, message, meta) =>
+        (log as never as Record<string, (meta: unknown, message: string) => void>)[level.toLowerCase()]?.(meta ?? {}, message),
+      trace: (message, meta) => log.trace(meta ?? {}, message),
+      debug: (message, meta) => log.debug(meta ?? {}, message),
+      // The SDK tells each worker's every change of state as information; one line of ours says the same.
+      info: (message, meta) => log.debug(meta ?? {}, message),
+      warn: (message, meta) => log.warn(meta ?? {}, message),
+      error: (message, meta) => log.error(meta ?? {}, message),
+    },
+    telemetryOptions: {
+      logging: { filter: makeTelemetryFilterString({ core: "WARN", other: "ERROR" }), forward: {} },
+      ...(config.worker.metricsAddress === undefined
+        ? {}
+        : {
+            metrics: {
+              prometheus: { bindAddress: config.worker.metricsAddress, countersTotalSuffix: true, unitSuffix: true, useSecondsForDurations: true },
+            },
+          }),
+    },
+  });
+}
+
+async function closeAll(sessions: Sessions, db: Database, connection: NativeConnection, closeClient: () => Promise<void>): Promise<void> {
+  await sessions.closeAll();
+  await connection.close();
+  await closeClient();
+  await db.destroy();
+}
+
+try {
+  await main(loadConfig(process.env));
+  process.exit(0);
+} catch (error) {
+  console.error(error instanceof ConfigError ? error.message : error);
+  process.exit(1);
+}

@@ -1,0 +1,7 @@
+/** Every workflow, by the name under which it is started: the bundle's only entry. */
+export { autodetect } from "./autodetect.ts";
+export { connectionTest } from "./connection-test.ts";
+export { housekeeping } from "./housekeeping.ts";
+export { idleShard } from "./idle-shard.ts";
+export { mailbox } from "./mailbox.ts";
+export { webhookRelay } from "./webhook-relay.ts";

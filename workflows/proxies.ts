@@ -1,0 +1,65 @@
+import { type ActivityOptions, proxyActivities, proxyLocalActivities, workflowInfo } from "@temporalio/workflow";
+import type { Activities } from "../activities/index.ts";
+import { type TaskQueue, taskQueueName, taskQueues } from "./names.ts";
+
+/**
+ * The queue of another kind of work in the same installation: the workflow's own queue tells the prefix.
+ */
+function queue(name: TaskQueue): string {
+  const own = workflowInfo().taskQueue;
+  return taskQueueName(own.endsWith(taskQueues.mail) ? own.slice(0, -taskQueues.mail.length).replace(/-$/, "") : "", name);
+}
+
+/** Reads from a mail provider: retried a little here, and by the workflow with its own, longer pauses. */
+export function providerActivities(options: ActivityOptions = {}) {
+  return proxyActivities<Activities>({
+    taskQueue: queue("providers"),
+    startToCloseTimeout: "2 minutes",
+    scheduleToCloseTimeout: "30 minutes",
+    retry: { initialInterval: "1 second", backoffCoefficient: 3, maximumInterval: "30 seconds", maximumAttempts: 3 },
+    ...options,
+  });
+}
+
+/** A first sync: long, told to be alive by its heartbeats, resumed from the cursor in the database. */
+export function bulkActivities(options: ActivityOptions = {}) {
+  return proxyActivities<Activities>({
+    taskQueue: queue("bulk"),
+    startToCloseTimeout: "30 minutes",
+    scheduleToCloseTimeout: "24 hours",
+    heartbeatTimeout: "30 seconds",
+    retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "1 minute", maximumAttempts: 5 },
+    ...options,
+  });
+}
+
+/** Short work on our own database, which may be away for minutes. */
+export function databaseActivities(options: ActivityOptions = {}) {
+  return proxyActivities<Activities>({
+    startToCloseTimeout: "30 seconds",
+    scheduleToCloseTimeout: "1 hour",
+    retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "15 seconds" },
+    ...options,
+  });
+}
+
+/** The same without a hop, for the hot loop; falls back to timers of the workflow when the database is away for longer. */
+export function localActivities() {
+  return proxyLocalActivities<Activities>({
+    startToCloseTimeout: "10 seconds",
+    scheduleToCloseTimeout: "1 hour",
+    localRetryThreshold: "5 seconds",
+    retry: { initialInterval: "200 milliseconds", backoffCoefficient: 2, maximumInterval: "15 seconds" },
+  });
+}
+
+/** An IDLE shard: one slot for hundreds of connections, for as long as it is let. */
+export function idleActivities() {
+  return proxyActivities<Activities>({
+    taskQueue: queue("idle"),
+    startToCloseTimeout: "24 hours",
+    heartbeatTimeout: "30 seconds",
+    cancellationType: "WAIT_CANCELLATION_COMPLETED",
+    retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "30 seconds" },
+  });
+}
