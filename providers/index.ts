@@ -1,4 +1,5 @@
 import { imap } from "./imap/index.ts";
+import { type Preset, presets } from "./imap/presets.ts";
 import { memory } from "./memory/index.ts";
 import type { ProviderDefinition } from "./provider.ts";
 
@@ -16,4 +17,9 @@ export function getProvider(kind: string): ProviderDefinition {
 
 export function listProviders(): readonly ProviderDefinition[] {
   return definitions;
+}
+
+/** Well-known mail servers, for those who would rather name their provider than its hosts. */
+export function listPresets(): readonly Preset[] {
+  return presets;
 }
