@@ -14,6 +14,7 @@ export function spawnEntryPoint(file: string, options: EntryPointOptions): Child
     cwd: root,
     env: { ...options.env },
     stdio: ["ignore", options.output, options.output, "ipc"],
+    detached: true,
   });
 }
 

@@ -5,7 +5,8 @@
 process.once("disconnect", () => {
   // Whoever drains has less than a minute; what hangs must not hold ports that the next start needs.
   setTimeout(() => process.exit(1), 60_000).unref();
-  process.kill(process.pid, "SIGTERM");
+  // Some programs listen for this themselves.
+  if (process.listenerCount("disconnect") === 0) process.kill(process.pid, "SIGTERM");
 });
 
 // A listener makes the channel keep the process alive; ending when there is nothing left to do must stay possible.

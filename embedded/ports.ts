@@ -24,10 +24,13 @@ export function isPortFree(port: number): Promise<boolean> {
 }
 
 /** Fails when a port stays taken: a server that cannot bind it would end, while whoever holds it might answer in its place. */
-export async function requirePort(port: number, what: string, patienceMs = 3_000): Promise<void> {
+export async function requirePort(port: number, what: string, setting?: string, patienceMs = 3_000): Promise<void> {
   const deadline = performance.now() + patienceMs;
   while (!(await isPortFree(port))) {
-    if (performance.now() > deadline) throw new StartError(`port ${port}, which ${what} is to use, is taken by another process`);
+    if (performance.now() > deadline) {
+      const remedy = setting === undefined ? "" : `: end that, or set ${setting} to another port`;
+      throw new StartError(`port ${port}, which ${what} is to use, is taken by another process${remedy}`);
+    }
     await delay(50);
   }
 }

@@ -25,6 +25,8 @@ export interface PostgresOptions {
   /** Of the superuser `everpost`; it is set when the cluster is made and must be the same ever after. */
   readonly password: string;
   readonly logFile: string;
+  /** The setting to name when the port is taken. */
+  readonly portSetting?: string;
   /** Server settings, such as `fsync: "off"` for clusters that need not outlive their run. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -45,7 +47,7 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
   const binaries = postgresBinaries();
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   await stopLeftover(dataDir);
-  await requirePort(options.port, "PostgreSQL");
+  await requirePort(options.port, "PostgreSQL", options.portSetting);
   const who = identityFor(binaries.dir, dataDir);
   own(dataDir, who);
   if (!existsSync(join(dataDir, "PG_VERSION"))) initialise(binaries, dataDir, options.password, who);

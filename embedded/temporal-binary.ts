@@ -1,9 +1,10 @@
 import { execFile, spawn } from "node:child_process";
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
+import { releaseLock, takeLock } from "./lock.ts";
 import { commandLine, StartError } from "./processes.ts";
 
 /** The Temporal CLI that tools/temporal pins; its development server is server 1.31.2. */
@@ -171,7 +172,7 @@ function run(file: string, args: readonly string[], options: { cwd: string; env:
 /** One maker at a time on this machine; the others wait, then find the result in the cache. A lock whose holder is gone is taken over. */
 async function withLock<T>(lock: string, say: Say, work: () => Promise<T>): Promise<T> {
   mkdirSync(resolve(lock, ".."), { recursive: true });
-  for (let waited = 0; !take(lock); waited += 500) {
+  for (let waited = 0; takeLock(lock, (pid) => commandLine(pid) !== undefined) !== undefined; waited += 500) {
     if (waited % 15_000 === 0) say(`another process is getting the Temporal server; waiting for it (${Math.round(waited / 1000)} s)`);
     if (waited > 1_200_000) throw new StartError(`another process has been getting the Temporal server for 20 minutes; if it hangs, delete ${lock}`);
     await delay(500);
@@ -179,24 +180,8 @@ async function withLock<T>(lock: string, say: Say, work: () => Promise<T>): Prom
   try {
     return await work();
   } finally {
-    rmSync(lock, { force: true });
+    releaseLock(lock);
   }
-}
-
-function take(lock: string): boolean {
-  try {
-    writeFileSync(lock, String(process.pid), { flag: "wx" });
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
-  const made = statSync(lock, { throwIfNoEntry: false });
-  if (made === undefined) return false;
-  // Between its creation and its first write the file is empty: give its maker a moment.
-  const holder = readFileSync(lock, "utf8");
-  const isHeld = holder === "" ? Date.now() - made.mtimeMs < 2_000 : commandLine(Number(holder)) !== undefined;
-  if (!isHeld) rmSync(lock, { force: true });
-  return false;
 }
 
 function withTimeout<T>(promise: Promise<T>, ms: number, message: string): Promise<T> {

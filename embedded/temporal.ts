@@ -16,6 +16,8 @@ export interface TemporalOptions {
   readonly port: number;
   /** Without one there is no web UI. */
   readonly uiPort?: number;
+  /** The settings to name when a port is taken. */
+  readonly portSettings?: { readonly port: string; readonly uiPort: string };
   readonly namespace: string;
 }
 
@@ -34,9 +36,15 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
   const pidFile = `${dbFile}.pid`;
   await stopLeftover(pidFile, dbFile);
   await refuseOtherVersion(options.binary, dbFile);
-  for (const port of [options.port, options.uiPort]) if (port !== undefined) await requirePort(port, "the Temporal server");
+  await requirePort(options.port, "the Temporal server", options.portSettings?.port);
+  if (options.uiPort !== undefined) await requirePort(options.uiPort, "the Temporal UI", options.portSettings?.uiPort);
   const log = openSync(options.logFile, "a");
-  const child = spawn(options.binary.path, serverArguments({ ...options, dbFile }), { stdio: ["ignore", log, log], env: serverEnvironment() });
+  const child = spawn(options.binary.path, serverArguments({ ...options, dbFile }), {
+    env: serverEnvironment(),
+    stdio: ["ignore", log, log],
+    // A group of its own: Ctrl-C in the terminal must reach the supervisor only, which stops the parts in order.
+    detached: true,
+  });
   closeSync(log);
   const part = runningPart(child, "SIGTERM", 10_000);
   writeFileSync(pidFile, String(part.pid));
