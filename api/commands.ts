@@ -28,7 +28,7 @@ export interface Commands {
   /** Runs a stored connection test; its report is in the row afterwards. */
   testConnection(testId: ConnectionTestId): Promise<void>;
   /** Finds out a domain's mail servers. */
-  autodetect(domain: string): Promise<unknown>;
+  autodetect(domain: string, requestId: string): Promise<unknown>;
   /** Whether Temporal answers. */
   ping(): Promise<void>;
   /** Whether a worker has asked for work of this queue lately. */

@@ -94,7 +94,10 @@ function toOperation(route: Route, components: Map<string, Json>): Json {
             content: { "application/json": { schema: body, ...(route.example === undefined ? {} : { example: route.example }) } },
           },
         }),
-    responses: { [successStatus(route)]: success(route, components), ...problemResponses(route) },
+    responses: {
+      ...problemResponses(route),
+      ...Object.fromEntries([successStatus(route), ...(route.otherStatuses ?? [])].map((status) => [status, success(route, components)])),
+    },
   };
 }
 

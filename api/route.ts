@@ -76,6 +76,8 @@ interface Description {
   /** Status of a success; 200 unless told, 204 without a response schema. */
   readonly status?: number;
   readonly responseDescription?: string;
+  /** Further statuses with the same body as a success. */
+  readonly otherStatuses?: readonly number[];
   /** A success that is no JSON: `text/event-stream`, `text/html`. */
   readonly contentType?: string;
   /** Problems this route may answer besides those that its kind always may. */

@@ -1,0 +1,56 @@
+import { z } from "zod";
+import type { ToldMessage } from "../domain/events.ts";
+import { folderRoles } from "../domain/folder.ts";
+import { directions } from "../domain/message.ts";
+import { idSchema, instantOut } from "./schemas.ts";
+
+const addressesSchema = z.array(z.strictObject({ name: z.string(), address: z.string() }).meta({ id: "Address" }));
+
+/** A message as the API and events show it. */
+export const messageSchema = z
+  .strictObject({
+    id: idSchema("message"),
+    threadId: idSchema("thread"),
+    mailboxId: idSchema("mailbox"),
+    account: z.string().nullable().describe("The mailbox's `externalId`."),
+    direction: z.enum(directions),
+    path: z.string().describe("The folder in which the message shows first."),
+    folderId: idSchema("folder"),
+    specialUse: z.enum(folderRoles).describe("That folder's role."),
+    messageSpecialUse: z.enum(folderRoles).describe("The message's role over all folders that hold it."),
+    uid: z.int().nullable(),
+    messageId: z.string().nullable().describe("The Message-ID header."),
+    inReplyTo: z.string().nullable(),
+    references: z.array(z.string()),
+    subject: z.string(),
+    from: addressesSchema,
+    replyTo: addressesSchema,
+    to: addressesSchema,
+    cc: addressesSchema,
+    bcc: addressesSchema,
+    sentAt: z.string().nullable().describe("The Date header, if it makes sense."),
+    receivedAt: instantOut,
+    sizeBytes: z.int(),
+    flags: z.array(z.string()),
+    attachments: z.array(
+      z
+        .strictObject({
+          part: z.string(),
+          fileName: z.string().nullable(),
+          contentType: z.string(),
+          encodedSizeBytes: z.int(),
+          contentId: z.string().nullable(),
+          isInline: z.boolean(),
+        })
+        .meta({ id: "AttachmentInfo" }),
+    ),
+    snippet: z.string().nullable(),
+  })
+  .meta({ id: "Message" });
+
+export type MessageBody = z.input<typeof messageSchema>;
+
+/** The same value: the schema's arrays only are not read-only. */
+export function toMessageBody(message: ToldMessage): MessageBody {
+  return message as MessageBody;
+}

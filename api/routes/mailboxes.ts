@@ -1,0 +1,232 @@
+import { z } from "zod";
+import { saveCredentials } from "../../db/credentials.ts";
+import {
+  findMailbox,
+  findMailboxByExternalId,
+  lockMailbox,
+  type MailboxFilter,
+  type MailboxRow,
+  readCredentials,
+  scanMailboxes,
+  toFacts,
+  updateMailbox,
+} from "../../db/mailboxes.ts";
+import type { Page, PageRequest } from "../../db/pages.ts";
+import type { ScopedConnection } from "../../db/scope.ts";
+import { inTransaction } from "../../db/transaction.ts";
+import type { MailboxId } from "../../domain/ids.ts";
+import { describeMailbox, mailboxStatuses } from "../../domain/mailbox.ts";
+import type { MailboxCommand } from "../commands.ts";
+import { connectMailbox } from "../connect-mailbox.ts";
+import type { ApiDeps } from "../deps.ts";
+import { ApiError, notFound } from "../errors.ts";
+import { changeMailboxSchema, emailSchema, newMailboxSchema, toChanges, toWantedMailbox } from "../mailbox-body.ts";
+import { mailboxSchema, toMailboxBodies } from "../mailbox-schemas.ts";
+import { Reply, type Route, route } from "../route.ts";
+import { idParams, pageOf, pageQuery, toPageBody, toPageRequest } from "../schemas.ts";
+
+const tags = ["Mailboxes"];
+const reading = { scope: "mailboxes:read", openToMailboxKeys: true } as const;
+const writing = { scope: "mailboxes:write", openToMailboxKeys: true } as const;
+
+const example = {
+  email: "ann@example.com",
+  externalId: "user-42",
+  preset: "fastmail",
+  password: "an app password",
+};
+
+export const mailboxRoutes: readonly Route[] = [
+  route(
+    {
+      method: "post",
+      path: "/v1/mailboxes",
+      operationId: "connectMailbox",
+      summary: "Connect a mailbox",
+      description:
+        "Stores the mailbox and starts to sync it. 201 means that both are safe, not that the credentials are right: follow `status`, or test them " +
+        "first. If Temporal is away the answer is 503 and the mailbox is stored; the same request again goes on from there.",
+      tags,
+      auth: { scope: "mailboxes:write" },
+      status: 201,
+      body: newMailboxSchema,
+      example,
+      response: mailboxSchema,
+      problems: ["conflict"],
+    },
+    async ({ body, scope, deps, db, audit, idempotencyKey }) => {
+      const id = await connectMailbox({ deps, db, customerId: scope.customerId, idempotencyKey, audit }, toWantedMailbox(body));
+      return new Reply(201, await readMailbox(deps, db, id), { Location: `/v1/mailboxes/${id}` });
+    },
+  ),
+
+  route(
+    {
+      method: "get",
+      path: "/v1/mailboxes",
+      operationId: "listMailboxes",
+      summary: "List mailboxes",
+      description: "A page may hold fewer than `limit` although more follow: go on while `nextCursor` is not null.",
+      tags,
+      auth: reading,
+      query: z.strictObject({
+        ...pageQuery,
+        externalId: z.string().max(200).optional(),
+        email: emailSchema.optional(),
+        status: z.enum(mailboxStatuses).optional(),
+      }),
+      response: pageOf(mailboxSchema),
+    },
+    async ({ query, deps, db }) => {
+      const page = await findPage(deps, db, query, toPageRequest("mailboxes", query));
+      const bodies = await toMailboxBodies(db, page.rows, judgement(deps));
+      return toPageBody("mailboxes", { ...page, rows: bodies }, (body) => body);
+    },
+  ),
+
+  route(
+    {
+      method: "get",
+      path: "/v1/mailboxes/{id}",
+      operationId: "getMailbox",
+      summary: "Get a mailbox",
+      tags,
+      auth: reading,
+      params: idParams("mailbox"),
+      response: mailboxSchema,
+    },
+    async ({ params, deps, db }) => readMailbox(deps, db, params.id),
+  ),
+
+  route(
+    {
+      method: "patch",
+      path: "/v1/mailboxes/{id}",
+      operationId: "changeMailbox",
+      summary: "Change a mailbox's settings or credentials",
+      description: "What is left out stays as it is. New settings and credentials are used at once; if they are wrong, `status` says so.",
+      tags,
+      auth: writing,
+      params: idParams("mailbox"),
+      body: changeMailboxSchema,
+      example: { password: "a new app password" },
+      response: mailboxSchema,
+      problems: ["conflict"],
+    },
+    async ({ params, body, deps, db, audit }) => {
+      const row = await inTransaction(db, async (trx) => {
+        const locked = await lockMailbox(trx, params.id);
+        if (locked === undefined) throw notFound("mailbox");
+        const credentials = await readCredentials(trx, deps.config.keyRing, locked.id);
+        const changes = toChanges({ ...locked, credentials }, body);
+        await refuseTakenExternalId(trx, locked.id, changes.externalId);
+        await updateMailbox(trx, locked.id, changes);
+        if (changes.credentials !== undefined) {
+          await saveCredentials(trx, deps.config.keyRing, { id: locked.id, customerId: locked.customer_id }, changes.credentials);
+        }
+        await audit(trx, { action: "mailbox.changed", target: locked.id, mailboxId: locked.id, details: { members: Object.keys(body) } });
+        return locked;
+      });
+      await deps.commands.settingsChanged(toTarget(row));
+      return readMailbox(deps, db, row.id);
+    },
+  ),
+
+  route(
+    {
+      method: "delete",
+      path: "/v1/mailboxes/{id}",
+      operationId: "disconnectMailbox",
+      summary: "Disconnect a mailbox",
+      description: "Stops its sync and forgets its credentials. With `purge=true` its folders, messages and events are erased as well.",
+      tags,
+      auth: writing,
+      params: idParams("mailbox"),
+      query: z.strictObject({ purge: z.enum(["true", "false"]).default("false") }),
+    },
+    async ({ params, query, deps, db, audit }) => {
+      const row = await getMailbox(db, params.id);
+      const purge = query.purge === "true";
+      await deps.commands.disconnect(toTarget(row), { purge });
+      await audit(deps.db, { action: "mailbox.disconnected", target: row.id, mailboxId: row.id, details: { purge } });
+      return undefined;
+    },
+  ),
+
+  command("sync", "syncMailbox", "Look at every folder now"),
+  command("pause", "pauseMailbox", "Pause a mailbox's sync"),
+  command("resume", "resumeMailbox", "Resume a paused mailbox"),
+  command("resync", "resyncMailbox", "List every folder from the start", "Nothing is told a second time."),
+  command("reconnect", "reconnectMailbox", "Try to connect again now", "With the credentials as they are stored; change them with PATCH."),
+];
+
+function command(name: MailboxCommand, operationId: string, summary: string, description?: string): Route {
+  return route(
+    {
+      method: "post",
+      path: `/v1/mailboxes/{id}/${name}`,
+      operationId,
+      summary,
+      ...(description === undefined ? {} : { description }),
+      tags,
+      auth: writing,
+      params: idParams("mailbox"),
+      response: mailboxSchema,
+      problems: ["conflict"],
+    },
+    async ({ params, deps, db, audit }) => {
+      const row = await getMailbox(db, params.id);
+      await deps.commands.command(toTarget(row), name);
+      await audit(db, { action: `mailbox.${name}`, target: row.id, mailboxId: row.id });
+      return readMailbox(deps, db, row.id);
+    },
+  );
+}
+
+async function getMailbox(db: ScopedConnection, id: MailboxId): Promise<MailboxRow> {
+  const row = await findMailbox(db, id);
+  if (row === undefined) throw notFound("mailbox");
+  return row;
+}
+
+async function readMailbox(deps: ApiDeps, db: ScopedConnection, id: MailboxId) {
+  const [body] = await toMailboxBodies(db, [await getMailbox(db, id)], judgement(deps));
+  if (body === undefined) throw notFound("mailbox");
+  return body;
+}
+
+function judgement({ config }: ApiDeps) {
+  return { pollFloorMs: config.sync.pollFloorMs, now: Date.now() };
+}
+
+function toTarget(row: MailboxRow) {
+  return { id: row.id, customerId: row.customer_id, provider: row.provider };
+}
+
+/** How many rows one request looks at in search of a status that few mailboxes have. */
+const scannedMax = 2_000;
+
+/** A page of mailboxes whose status is the wanted one as it is judged now. */
+async function findPage(deps: ApiDeps, db: ScopedConnection, filter: MailboxFilter, { limit, after }: PageRequest): Promise<Page<MailboxRow>> {
+  const found: MailboxRow[] = [];
+  const { pollFloorMs, now } = judgement(deps);
+  const batch = filter.status === undefined ? limit + 1 : Math.max(limit + 1, 200);
+  let position = after;
+  for (let scanned = 0; scanned < scannedMax; scanned += batch) {
+    const rows = await scanMailboxes(db, filter, { limit: batch, after: position });
+    for (const row of rows) {
+      const isWanted = filter.status === undefined || describeMailbox(toFacts(row, pollFloorMs), now).status === filter.status;
+      if (isWanted && found.length === limit) return { rows: found, next: position };
+      if (isWanted) found.push(row);
+      position = { at: row.page_at, id: row.id };
+    }
+    if (rows.length < batch) return { rows: found, next: undefined };
+  }
+  return { rows: found, next: position };
+}
+
+async function refuseTakenExternalId(trx: ScopedConnection, id: MailboxId, externalId: string | null | undefined): Promise<void> {
+  if (externalId == null) return;
+  const namesake = await findMailboxByExternalId(trx, externalId);
+  if (namesake !== undefined && namesake.id !== id) throw new ApiError("conflict", { detail: `The externalId belongs to mailbox ${namesake.id}.` });
+}

@@ -1,0 +1,89 @@
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { pathToFileURL } from "node:url";
+import { Client, Connection } from "@temporalio/client";
+import { loadClientConnectConfig } from "@temporalio/envconfig";
+import { type Config, ConfigError, loadConfig } from "../config.ts";
+import { openDatabase } from "../db/database.ts";
+import { createLogger } from "../logging.ts";
+import { createApp } from "./app.ts";
+import { createCommands } from "./temporal-commands.ts";
+
+export interface RunningApi {
+  readonly port: number;
+  /** Takes no new connection, lets what is in flight finish for ten seconds, ends streams, and lets go of everything. */
+  drain(): Promise<void>;
+}
+
+/** The API, listening. Neither the database nor Temporal has to be there: requests that need them are answered 503 until they are. */
+export async function startServer(config: Config): Promise<RunningApi> {
+  const log = createLogger(config.log, { part: "api" });
+  const db = openDatabase({ ...config.database, onIdleError: (error) => log.warn({ err: error }, "an idle database connection broke") });
+  const connection = connectLazily(config);
+  const client = new Client({ connection, namespace: config.temporal.namespace });
+  const commands = createCommands({ client, taskQueuePrefix: config.temporal.taskQueuePrefix });
+  const closing = new AbortController();
+  const server = createServer(createApp({ config, db, commands, log, closing: closing.signal }));
+  // Longer than a load balancer keeps an idle connection, so that it is never we who close one it is about to use.
+  server.keepAliveTimeout = 75_000;
+  server.listen(config.api.port, config.api.host);
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  log.info({ host: config.api.host, port }, "the API listens");
+  let draining: Promise<void> | undefined;
+  return {
+    port,
+    drain() {
+      draining ??= (async () => {
+        log.info("the API drains");
+        closing.abort();
+        await closeServer(server);
+        await Promise.allSettled([db.destroy(), connection.close()]);
+      })();
+      return draining;
+    },
+  };
+}
+
+/** The rest of Temporal's own settings (TLS, API key) come from its environment configuration, as for every Temporal program. */
+function connectLazily({ temporal }: Config): Connection {
+  const { connectionOptions } = loadClientConnectConfig();
+  return Connection.lazy({ ...connectionOptions, address: temporal.address });
+}
+
+const drainTimeoutMs = 10_000;
+
+async function closeServer(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const giveUp = setTimeout(() => server.closeAllConnections(), drainTimeoutMs);
+  await closed;
+  clearTimeout(giveUp);
+}
+
+/** Runs as a process: alone, or as a child that hears from its parent when to end, and of its parent's death by the closed channel. */
+async function main(): Promise<void> {
+  const api = await startServer(loadConfig(process.env));
+  process.send?.({ type: "ready", port: api.port });
+  const end = () => {
+    void api.drain().then(() => process.exit(0));
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, end);
+  process.once("disconnect", end);
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  await main().catch((error: unknown) => {
+    console.error(startFailure(error));
+    process.exit(1);
+  });
+}
+
+function startFailure(error: unknown): string {
+  if (error instanceof ConfigError) return error.message;
+  if (error instanceof Error && "code" in error && error.code === "EADDRINUSE") {
+    return `The API cannot listen: ${error.message}. Stop what uses the port, or set EVERPOST_API_PORT.`;
+  }
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,196 @@
+import {
+  type Client,
+  isGrpcServiceError,
+  WithStartWorkflowOperation,
+  WorkflowFailedError,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
+} from "@temporalio/client";
+import {
+  ApplicationFailure,
+  TypedSearchAttributes,
+  type UpdateDefinition,
+  WorkflowIdConflictPolicy,
+  WorkflowIdReusePolicy,
+} from "@temporalio/common";
+import { isMailErrorCode, MailError } from "../domain/errors.ts";
+import {
+  disconnectUpdate,
+  mailbox as mailboxWorkflow,
+  pauseUpdate,
+  reconnectUpdate,
+  resumeUpdate,
+  resyncUpdate,
+  settingsChangedSignal,
+  syncUpdate,
+  wakeSignal,
+} from "../workflows/mailbox.ts";
+import { searchAttributes, type TaskQueue, taskQueueName, workflowIds } from "../workflows/names.ts";
+import type { Commands, MailboxCommand, MailboxTarget } from "./commands.ts";
+import { ApiError } from "./errors.ts";
+
+export interface TemporalOptions {
+  readonly client: Client;
+  readonly taskQueuePrefix: string;
+  /** How long a worker has for a command before the caller is told that there is none; shorter in tests. */
+  readonly commandTimeoutMs?: number;
+}
+
+/** Plenty for a worker that is there: a command is a row and a flag. */
+const commandTimeoutMsDefault = 10_000;
+/** Both sides of a test may use up their own timeouts. Less than what an Idempotency-Key waits before it counts as abandoned. */
+const testTimeoutMs = 50_000;
+const autodetectTimeoutMs = 25_000;
+/** Starting and signalling need the server alone. */
+const serverTimeoutMs = 10_000;
+/** Pollers ask again every minute at the latest; the server lists them for five. */
+const pollerAliveMs = 75_000;
+
+/** The API's commands on a Temporal client. The client may be lazy: a server that is away is `service_unavailable`, call by call. */
+export function createCommands({ client, taskQueuePrefix, commandTimeoutMs = commandTimeoutMsDefault }: TemporalOptions): Commands {
+  const mailQueue = taskQueueName(taskQueuePrefix, "mail");
+
+  /** How a mailbox's workflow is started, whoever does it. Fairness by customer: one with many mailboxes does not hold up the others. */
+  const mailboxStart = (target: MailboxTarget) => ({
+    workflowId: workflowIds.mailbox(target.id),
+    taskQueue: mailQueue,
+    args: [{ mailboxId: target.id }] as [{ mailboxId: typeof target.id }],
+    workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
+    typedSearchAttributes: new TypedSearchAttributes([
+      { key: searchAttributes.mailboxId, value: target.id },
+      { key: searchAttributes.customerId, value: target.customerId },
+      { key: searchAttributes.provider, value: target.provider },
+    ]),
+    priority: { fairnessKey: target.customerId },
+  });
+
+  const update = <Args extends unknown[]>(target: MailboxTarget, definition: UpdateDefinition<void, Args>, args: Args) =>
+    withDeadline(client, commandTimeoutMs, () =>
+      client.workflow.executeUpdateWithStart(definition, {
+        args,
+        startWorkflowOperation: new WithStartWorkflowOperation(mailboxWorkflow, {
+          ...mailboxStart(target),
+          workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
+        }),
+      }),
+    );
+
+  const execute = (timeoutMs: number, type: string, workflowId: string, input: unknown): Promise<unknown> =>
+    withDeadline(client, timeoutMs, () =>
+      client.workflow.execute(type, {
+        workflowId,
+        taskQueue: mailQueue,
+        args: [input],
+        workflowExecutionTimeout: timeoutMs,
+        workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
+      }),
+    );
+
+  return {
+    async connect(target) {
+      await withDeadline(client, serverTimeoutMs, () =>
+        client.workflow.signalWithStart(mailboxWorkflow, { ...mailboxStart(target), signal: wakeSignal, signalArgs: [{ paths: [] }] }),
+      );
+    },
+    command: (target, command) => update(target, updates[command], []),
+    disconnect: (target, options) => update(target, disconnectUpdate, [options]),
+    async settingsChanged(target) {
+      await withDeadline(client, serverTimeoutMs, () =>
+        client.workflow.signalWithStart(mailboxWorkflow, { ...mailboxStart(target), signal: settingsChangedSignal, signalArgs: [] }),
+      );
+    },
+    async wakeRelay(endpointId) {
+      await withDeadline(client, serverTimeoutMs, () =>
+        client.workflow.signalWithStart("webhookRelay", {
+          workflowId: workflowIds.webhookRelay(endpointId),
+          taskQueue: mailQueue,
+          args: [{ endpointId }],
+          signal: "wake",
+          signalArgs: [],
+        }),
+      );
+    },
+    async testConnection(testId) {
+      await execute(testTimeoutMs, "connectionTest", workflowIds.connectionTest(testId), { testId });
+    },
+    autodetect: (domain, requestId) => execute(autodetectTimeoutMs, "autodetect", `autodetect/${requestId}`, { domain }),
+    async ping() {
+      await withDeadline(client, 3_000, () => client.workflowService.describeNamespace({ namespace: client.options.namespace }));
+    },
+    async hasPoller(queue: TaskQueue) {
+      const answer = await withDeadline(client, 3_000, () =>
+        client.workflowService.describeTaskQueue({
+          namespace: client.options.namespace,
+          taskQueue: { name: taskQueueName(taskQueuePrefix, queue) },
+          taskQueueType: queue === "mail" ? workflowTasks : activityTasks,
+        }),
+      );
+      return (answer.pollers ?? []).some(({ lastAccessTime }) => Date.now() - Number(lastAccessTime?.seconds ?? 0) * 1000 < pollerAliveMs);
+    },
+  };
+}
+
+/** temporal.api.enums.v1.TaskQueueType */
+const workflowTasks = 1;
+const activityTasks = 2;
+
+const updates = {
+  sync: syncUpdate,
+  pause: pauseUpdate,
+  resume: resumeUpdate,
+  resync: resyncUpdate,
+  reconnect: reconnectUpdate,
+} as const satisfies Record<MailboxCommand, unknown>;
+
+/** Runs a call to Temporal for so long at most, and says what failed in the API's words. */
+async function withDeadline<T>(client: Client, timeoutMs: number, call: () => Promise<T>): Promise<T> {
+  try {
+    return await client.withDeadline(Date.now() + timeoutMs, call);
+  } catch (error) {
+    throw toRequestError(error);
+  }
+}
+
+/** gRPC status codes. */
+const deadlineExceeded = 4;
+const cancelled = 1;
+
+function toRequestError(error: unknown): unknown {
+  const failure = applicationFailure(error);
+  if (failure !== undefined) {
+    if (isMailErrorCode(failure.type ?? "")) return new MailError(failure.type as MailError["code"], { doing: failure.message, cause: error });
+    return new ApiError("conflict", { detail: failure.message, cause: error });
+  }
+  if (error instanceof WorkflowFailedError || isTimeout(error)) {
+    return new ApiError("service_unavailable", {
+      detail: "No worker has answered in time. What was asked may still be carried out when one does.",
+      headers: { "Retry-After": "10" },
+      cause: error,
+    });
+  }
+  if (isGrpcServiceError(error) || isGrpcCause(error) || error instanceof WorkflowNotFoundError) {
+    return new ApiError("service_unavailable", { detail: "Temporal does not answer.", headers: { "Retry-After": "5" }, cause: error });
+  }
+  return error;
+}
+
+function applicationFailure(error: unknown): ApplicationFailure | undefined {
+  if (!(error instanceof WorkflowUpdateFailedError || error instanceof WorkflowFailedError)) return undefined;
+  for (let cause: unknown = error.cause; cause instanceof Error; cause = cause.cause) {
+    if (cause instanceof ApplicationFailure) return cause;
+  }
+  return undefined;
+}
+
+function isTimeout(error: unknown): boolean {
+  if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (isGrpcServiceError(cause) && (cause.code === deadlineExceeded || cause.code === cancelled)) return true;
+  }
+  return false;
+}
+
+function isGrpcCause(error: unknown): boolean {
+  return error instanceof Error && isGrpcServiceError(error.cause);
+}
