@@ -35,7 +35,7 @@ function putAside(file: string, stale: string): void {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
     throw error;
   }
-  if (readFileSync(aside, "utf8") !== stale) {
+  if (readFileSync(aside, "utf8").trim() !== stale) {
     try {
       linkSync(aside, file);
     } catch (error) {
