@@ -147,18 +147,31 @@ async function snippetsOf(
   return new Map([...texts].map(([ref, text]) => [ref, makeSnippet(text)]));
 }
 
-/** Who the page belongs to. History counts as new from the moment the mailbox was connected, or from where its settings say. */
+/**
+ * Looks at every folder that was never looked at. What lies in them now is history; what comes from here on is new. Only then is the mailbox connected:
+ * whoever waits for that and sends a mail will be told of it.
+ */
+export async function anchorFolders(deps: FetchDependencies, mailbox: WorkMailbox, provider: MailProvider, signal: AbortSignal): Promise<void> {
+  for (const folder of await listSyncFolders(deps.db, mailbox.id)) {
+    if (folder.cursor === null) await readFolder(deps, mailbox, provider, folder, false, signal);
+  }
+}
+
+/** Who the page belongs to. A listing's messages count as new from where the settings say, or from the second after the mailbox was connected. */
 export function ownerOf(mailbox: WorkMailbox): PageOwner {
   const { notifyFrom } = mailbox.sync;
   return {
     mailboxId: mailbox.id,
     customerId: mailbox.customerId,
     self: mailbox.self,
-    tellListedFrom: notifyFrom === null ? wholeSecond(mailbox.anchoredAt ?? new Date()) : new Date(notifyFrom),
+    tellListedFrom: notifyFrom === null ? afterSecond(mailbox.anchoredAt) : new Date(notifyFrom),
   };
 }
 
-/** INTERNALDATE knows no fractions (RFC 9051 §2.3.3): mail of the very second in which we connected would look older than the connection. */
-function wholeSecond(instant: Date): Date {
-  return new Date(Math.floor(instant.getTime() / 1000) * 1000);
+/**
+ * INTERNALDATE knows no fractions (RFC 9051 §2.3.3): what carries the very second of the connection may be from before it, and was not missed, because
+ * the folder's cursor stood by then. Undefined while the mailbox is not connected yet: all that is there is history.
+ */
+function afterSecond(instant: Date | null): Date | undefined {
+  return instant === null ? undefined : new Date(Math.ceil((instant.getTime() + 1) / 1000) * 1000);
 }

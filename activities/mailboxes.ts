@@ -9,7 +9,7 @@ import { assignShard, notifyShardOf, recordWatchState } from "../db/watches.ts";
 import { isMailErrorCode, toProblem } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
-import { type FetchChangesInput, type FetchChangesResult, fetchChanges } from "./fetch-changes.ts";
+import { anchorFolders, type FetchChangesInput, type FetchChangesResult, fetchChanges } from "./fetch-changes.ts";
 import { type ImportHistoryResult, importHistory } from "./import-history.ts";
 import type { Sessions } from "./sessions.ts";
 
@@ -65,13 +65,17 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
       return factsOf(await findWorkMailbox(db, mailboxId));
     },
 
-    /** Proves that the credentials open the mailbox, and stores its folders. */
+    /** Proves that the credentials open the mailbox, stores its folders, and looks at each once: what comes from here on is new. */
     async openMailbox({ mailboxId }: MailboxRef): Promise<MailboxFacts> {
       const mailbox = await findWorkMailbox(db, mailboxId);
       if (mailbox === undefined) return { isGone: true };
-      const report = await sessions.use(mailbox, (provider) => provider.verify(Context.current().cancellationSignal));
-      await db.transaction().execute((trx) => saveFolders(trx, { customerId: mailbox.customerId, mailboxId }, report.folders, mailbox.sync));
-      await recordConnected(db, mailbox, report.address);
+      const { cancellationSignal: signal } = Context.current();
+      await sessions.use(mailbox, async (provider) => {
+        const report = await provider.verify(signal);
+        await db.transaction().execute((trx) => saveFolders(trx, { customerId: mailbox.customerId, mailboxId }, report.folders, mailbox.sync));
+        await anchorFolders({ db, sessions }, mailbox, provider, signal);
+        await recordConnected(db, mailbox, report.address);
+      });
       return factsOf(mailbox);
     },
 

@@ -14,8 +14,8 @@ export interface PageOwner {
   readonly mailboxId: MailboxId;
   readonly customerId: CustomerId;
   readonly self: Self;
-  /** Listed messages received at or after this are told although they were there before. */
-  readonly tellListedFrom: Date;
+  /** Listed messages received at or after this are told although they were there before; undefined tells none. */
+  readonly tellListedFrom: Date | undefined;
 }
 
 /** Somebody else moved the cursor since it was read: the page is dropped, and read again from where the cursor stands now. */
@@ -87,7 +87,8 @@ export async function storeHistory(db: Database, owner: PageOwner, folder: SyncF
       .executeTakeFirst();
     if (numUpdatedRows === 0n) throw new CursorMoved(`the listing of ${folder.id} was moved by somebody else`);
     await storeMessages(trx, owner, folder, page.messages, (message) => {
-      return folder.wasComplete || Date.parse(message.receivedAt) >= owner.tellListedFrom.getTime() ? "fetched" : "settled";
+      const isRecent = owner.tellListedFrom !== undefined && Date.parse(message.receivedAt) >= owner.tellListedFrom.getTime();
+      return folder.wasComplete || isRecent ? "fetched" : "settled";
     });
     if (!page.more) await completeListing(trx, folder);
   });

@@ -50,7 +50,13 @@ export async function settleMessages(db: Database, teller: Teller, isSearchCompl
       .where("mailbox_id", "=", teller.mailboxId)
       .where("state", "<>", "settled");
     if (!isSearchComplete) query = query.where("state", "<>", "missing");
-    const rows = await query.orderBy("created_at").orderBy("received_at").orderBy("id").limit(batchSize).forUpdate().execute();
+    const rows = await query
+      .orderBy("created_at")
+      .orderBy("received_at")
+      .orderBy(sql`length(main_ref), main_ref`)
+      .limit(batchSize)
+      .forUpdate()
+      .execute();
     if (rows.length === 0) return { told: 0, more: false };
 
     const places = await placesOf(

@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from "node:child_process";
-import { appendFileSync, chmodSync, chownSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { randomBytes, randomInt } from "node:crypto";
+import { chmodSync, chownSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { userInfo } from "node:os";
 import { delimiter, join } from "node:path";
@@ -33,7 +34,7 @@ export async function startDovecot(dir: string, wanted?: DovecotPorts): Promise<
   chmodSync(dir, 0o711);
   if (who.mailIds !== undefined) chownSync(join(dir, "home"), ...who.mailIds);
   makeCertificate(dir);
-  appendFileSync(join(dir, "users"), "");
+  makeUsers(dir);
   // Sockets that a killed server left behind make the first login of the next one take seconds.
   rmSync(join(dir, "run"), { recursive: true, force: true });
   writeFileSync(join(dir, "dovecot.conf"), configuration(dir, ports, who));
@@ -59,9 +60,36 @@ export async function startDovecot(dir: string, wanted?: DovecotPorts): Promise<
   return { ...part, dir, ports, caFile: join(dir, "tls.crt") };
 }
 
-/** Adds a user to a running or stopped server. One short append is atomic, so test processes can do it side by side. */
-export function addUser(dir: string, user: { readonly email: string; readonly password: string; readonly extra?: string }): void {
-  appendFileSync(join(dir, "users"), `${user.email}:{PLAIN}${user.password}::::::${user.extra ?? ""}\n`);
+/**
+ * Users are made before the server starts: it looks at a changed users file once a second only, and a user that is not known yet is refused. More than
+ * any run needs.
+ */
+const usersMax = 3_000;
+
+function makeUsers(dir: string): void {
+  if (existsSync(join(dir, "users"))) return;
+  const lines = Array.from({ length: usersMax }, (_, number) => `${userEmail(number)}:{PLAIN}${randomBytes(9).toString("hex")}::::::\n`);
+  writeFileSync(join(dir, "users"), lines.join(""));
+  mkdirSync(join(dir, "claimed"), { recursive: true });
+}
+
+/** A user that nobody else got: making a folder is atomic, so test processes can do it side by side. */
+export function claimUser(dir: string): { readonly email: string; readonly password: string } {
+  for (;;) {
+    const number = randomInt(usersMax);
+    try {
+      mkdirSync(join(dir, "claimed", String(number)));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "EEXIST") continue;
+      throw error;
+    }
+    const line = readFileSync(join(dir, "users"), "utf8").split("\n")[number] ?? "";
+    return { email: userEmail(number), password: line.split(":")[1]?.replace("{PLAIN}", "") ?? "" };
+  }
+}
+
+function userEmail(number: number): string {
+  return `u${number}@example.test`;
 }
 
 interface Owners {

@@ -1,7 +1,6 @@
-import { randomBytes } from "node:crypto";
 import { createTransport } from "nodemailer";
 import { inject } from "vitest";
-import { addUser } from "./dovecot-server.ts";
+import { claimUser } from "./dovecot-server.ts";
 
 export interface DovecotAddress {
   readonly host: string;
@@ -19,9 +18,7 @@ export function dovecot(): DovecotAddress {
 
 /** A fresh user with empty INBOX, Drafts, Sent, Trash, Junk and Archive. */
 export async function createMailUser(): Promise<{ readonly email: string; readonly password: string }> {
-  const user = { email: `u${randomBytes(6).toString("hex")}@example.test`, password: randomBytes(9).toString("hex") };
-  addUser(inject("dovecot").dir, user);
-  return user;
+  return claimUser(inject("dovecot").dir);
 }
 
 /** Delivers a message as it stands into a user's INBOX, as a mail server would: over LMTP. */

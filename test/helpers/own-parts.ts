@@ -8,7 +8,7 @@ import { type RunningPostgres, startPostgres as start } from "../../embedded/pos
 import { endProcess, type RunningPart } from "../../embedded/processes.ts";
 import { type RunningTemporal, startTemporal as startServer } from "../../embedded/temporal.ts";
 import { findTemporalBinary } from "../../embedded/temporal-binary.ts";
-import { addUser, type RunningDovecot, startDovecot as startImap } from "./dovecot-server.ts";
+import { claimUser, type RunningDovecot, startDovecot as startImap } from "./dovecot-server.ts";
 import { endWithTests, sweep, testDirectory } from "./test-run.ts";
 
 /** A server of a test's own, to be killed and started again on the same ports and data. Stopped when the file ends. */
@@ -44,12 +44,7 @@ export async function startDovecot(): Promise<OwnPart<RunningDovecot> & { create
   const dir = testDirectory("dovecot");
   const ports = { imap: await freePort(), imaps: await freePort(), lmtp: await freePort() };
   const part = await ownPart(dir, "SIGTERM", () => startImap(dir, ports));
-  const createMailUser = () => {
-    const user = { email: `u${randomBytes(6).toString("hex")}@example.test`, password: randomBytes(9).toString("hex") };
-    addUser(dir, user);
-    return user;
-  };
-  return Object.assign(part, { createMailUser });
+  return Object.assign(part, { createMailUser: () => claimUser(dir) });
 }
 
 const endings: (() => Promise<void>)[] = [];

@@ -1,0 +1,100 @@
+import { MockActivityEnvironment } from "@temporalio/testing";
+import { pino } from "pino";
+import type { ActivityDependencies } from "../../activities/dependencies.ts";
+import { type Activities, createActivities } from "../../activities/index.ts";
+import { createSessions } from "../../activities/sessions.ts";
+import { saveCredentials } from "../../db/credentials.ts";
+import type { Database } from "../../db/database.ts";
+import { newId } from "../../db/ids.ts";
+import type { CustomerId, MailboxId } from "../../domain/ids.ts";
+import { defaultSyncSettings, type SyncSettings } from "../../domain/sync-settings.ts";
+import { createHostResolver } from "../../network/resolve-host.ts";
+import { getProvider } from "../../providers/index.ts";
+import { createTestDatabase } from "../helpers/database.ts";
+import { createMailUser, dovecot } from "../helpers/dovecot.ts";
+
+export const testKeyRing = [{ name: "test", bytes: Buffer.alloc(32, 7) }];
+
+/** The activities on a database and a Dovecot of the test's own, called without a workflow; signals are written down. */
+export interface Engine extends AsyncDisposable {
+  readonly db: Database;
+  readonly activities: Activities;
+  readonly customerId: CustomerId;
+  readonly woken: { readonly mailboxes: [MailboxId, readonly string[]][]; readonly relays: string[]; readonly shards: number[] };
+  /** Runs one activity in an activity's context. */
+  run<Result>(work: (activities: Activities) => Promise<Result>): Promise<Result>;
+  /** A Dovecot user and a mailbox row that opens it. */
+  addMailbox(options?: { readonly sync?: Partial<SyncSettings>; readonly password?: string }): Promise<TestMailbox>;
+}
+
+export interface TestMailbox {
+  readonly id: MailboxId;
+  readonly email: string;
+  readonly password: string;
+}
+
+export async function startEngine(options: { readonly pageSize?: number } = {}): Promise<Engine> {
+  const database = await createTestDatabase();
+  const { db } = database;
+  const woken: Engine["woken"] = { mailboxes: [], relays: [], shards: [] };
+  const resolveHost = createHostResolver({ allowPrivateNetworks: ["127.0.0.0/8"] });
+  const sessions = createSessions({ keyRing: testKeyRing, getProvider, resolveHost });
+  const deps: ActivityDependencies = {
+    db,
+    databaseUrl: database.url,
+    keyRing: testKeyRing,
+    log: pino({ level: "silent" }),
+    signals: {
+      wakeMailbox: async (id, paths) => void woken.mailboxes.push([id, paths]),
+      wakeRelay: async (id) => void woken.relays.push(id),
+      startShard: async (shard) => void woken.shards.push(shard),
+    },
+    resolveHost,
+    getProvider,
+    allowPrivateNetworks: ["127.0.0.0/8"],
+    sync: { pageSize: options.pageSize ?? 500, pollFloorMs: 3_600_000, statusPollMs: 1_000, idleConnectionsPerShard: 500 },
+  };
+  const activities = createActivities(deps, sessions);
+  const customerId = newId("customer");
+  await db.insertInto("customers").values({ id: customerId, name: "Test" }).execute();
+  return {
+    db,
+    activities,
+    customerId,
+    woken,
+    run: (work) => new MockActivityEnvironment().run(() => work(activities)),
+    addMailbox: (mailbox = {}) => addMailbox(db, customerId, mailbox),
+    async [Symbol.asyncDispose]() {
+      await sessions.closeAll();
+      await database.drop();
+    },
+  };
+}
+
+async function addMailbox(
+  db: Database,
+  customerId: CustomerId,
+  { sync = {}, password }: { readonly sync?: Partial<SyncSettings>; readonly password?: string },
+): Promise<TestMailbox> {
+  const user = await createMailUser();
+  const { host, imapPort } = dovecot();
+  const id = newId("mailbox");
+  const imap = getProvider("imap");
+  const { settings, credentials } = imap.split(
+    imap.connectSchema.parse({ imap: { host, port: imapPort, security: "none", allowInsecure: true }, password: password ?? user.password }),
+    user.email,
+  );
+  await db
+    .insertInto("mailboxes")
+    .values({
+      id,
+      customer_id: customerId,
+      email: user.email,
+      provider: "imap",
+      settings: JSON.stringify(settings),
+      sync: JSON.stringify({ ...defaultSyncSettings, ...sync }),
+    })
+    .execute();
+  await saveCredentials(db, testKeyRing, { id, customerId }, credentials);
+  return { id, ...user };
+}
