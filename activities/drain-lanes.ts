@@ -30,8 +30,7 @@ export async function drainLanes(options: DrainOptions): Promise<{ readonly isDr
   const recorder = createRecorder(options.record);
   const busy = new Map<string, Promise<void>>();
   const waiting: (readonly DueDelivery[])[] = [];
-  const failure = Promise.withResolvers<never>();
-  failure.promise.catch(() => {});
+  let failure: { readonly error: unknown } | undefined;
   let isStopped = false;
   let afterLane = "";
 
@@ -50,14 +49,14 @@ export async function drainLanes(options: DrainOptions): Promise<{ readonly isDr
       await written;
     } catch (error) {
       isStopped = true;
-      failure.reject(error);
+      failure ??= { error };
     } finally {
       busy.delete(lane);
     }
   };
 
   try {
-    for (;;) {
+    while (failure === undefined) {
       while (busy.size < lanesMax && waiting.length > 0 && !isStopped && !stop.aborted) {
         const deliveries = waiting.shift() ?? [];
         const lane = deliveries[0]?.lane ?? "";
@@ -71,16 +70,21 @@ export async function drainLanes(options: DrainOptions): Promise<{ readonly isDr
       } else if (mayClaim && afterLane !== "") {
         afterLane = "";
       } else if (busy.size === 0) {
-        return { isDrained: !isStopped && !stop.aborted };
+        break;
       } else {
-        await Promise.race([...busy.values(), failure.promise, ...(mayClaim ? [after(lookAgainMs)] : [])]);
+        await Promise.race([...busy.values(), ...(mayClaim ? [after(lookAgainMs)] : [])]);
       }
     }
-  } finally {
+  } catch (error) {
     isStopped = true;
+    throw error;
+  } finally {
     await Promise.allSettled(busy.values());
     await recorder.settled();
   }
+  // A lane may have broken during the last look.
+  if (failure !== undefined) throw failure.error;
+  return { isDrained: !isStopped && !stop.aborted };
 }
 
 /** Splits what is ordered by lane. */
