@@ -36,7 +36,10 @@ export interface SendingReport {
 export interface PageOptions {
   /** Messages a page at most. */
   readonly limit: number;
-  /** Read what a hint cannot tell as well: flags where the server keeps no change counter. Slow, for the poll floor. */
+  /**
+   * Read what a hint cannot tell as well: flags where the server keeps no change counter, and always the complete listing (`present`). Slow, for the
+   * poll floor, and for once after the last page of history: a message that was removed while its history page was under way shows in no other way.
+   */
   readonly isThorough?: boolean;
   readonly signal?: AbortSignal | undefined;
 }

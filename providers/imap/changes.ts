@@ -29,7 +29,7 @@ export async function pullChanges(
     const next = { ...known, uidNext: arrived.uidNext, exists: known.exists < 0 ? -1 : known.exists + arrived.messages.length };
     return { ...emptyPage, added: arrived.messages, cursor: next, more: true, total: folder.exists };
   }
-  const removals = await pullRemovals(client, folder, known, arrived.messages);
+  const removals = await pullRemovals(client, folder, known, arrived.messages, options.isThorough === true);
   const flags = await pullFlags(client, folder, known, options.isThorough === true);
   return {
     ...emptyPage,
@@ -84,10 +84,17 @@ interface Removals {
 
 /**
  * Whether anything went, by counting: what was there, plus what came, is what there is now, or else something is missing. Only then is the folder
- * listed.
+ * listed, or when thoroughness is asked for.
  */
-async function pullRemovals(client: ImapFlow, folder: SelectedFolder, known: FolderCursor, arrived: readonly RemoteMessage[]): Promise<Removals> {
-  if (known.exists >= 0 && known.exists + arrived.length === folder.exists) return { messages: arrived, present: undefined, exists: folder.exists };
+async function pullRemovals(
+  client: ImapFlow,
+  folder: SelectedFolder,
+  known: FolderCursor,
+  arrived: readonly RemoteMessage[],
+  isThorough: boolean,
+): Promise<Removals> {
+  if (!isThorough && known.exists >= 0 && known.exists + arrived.length === folder.exists)
+    return { messages: arrived, present: undefined, exists: folder.exists };
   const present = await listAll(client);
   // Messages come and go faster than they can be counted: the next look tries again.
   if (present === undefined) return { messages: arrived, present: undefined, exists: -1 };

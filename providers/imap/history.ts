@@ -38,12 +38,10 @@ export async function pullHistory(
 }
 
 /**
- * While a folder stays selected its UIDVALIDITY holds, so it is selected once for many pages. A new UIDVALIDITY means that the page's UIDs are other messages'
- * now: pullChanges says so as a reset, which ends this listing; until it was asked, trying again is right.
+ * Selects anew for each page: a session that goes on with a folder may still be given messages that are long gone. A new UIDVALIDITY means that the
+ * page's UIDs are other messages' now: pullChanges says so as a reset, which ends this listing; until it was asked, trying again is right.
  */
 async function select(client: ImapFlow, path: string, uidValidity: string): Promise<void> {
-  const selected = client.mailbox;
-  if (selected !== false && selected.path === path && selected.uidValidity?.toString() === uidValidity) return;
   const folder = await selectFolder(client, path);
   if (folder.uidValidity !== uidValidity) throw new MailError("unavailable", { doing: "importing a folder that was made anew meanwhile" });
 }

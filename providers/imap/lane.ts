@@ -60,8 +60,16 @@ export function createLane(account: Account): Lane {
       pending += 1;
       try {
         await abortable(turn, call.signal);
+        const isReused = client?.usable === true;
         const opened = await openedClient(call);
-        return await guarded(opened, call, account.settings.preset, work);
+        try {
+          return await guarded(opened, call, account.settings.preset, work);
+        } catch (error) {
+          // A connection that was left alone may be gone without our knowing, or its folder deleted under it (Dovecot says BYE then). All work here only
+          // reads, so a fresh connection may simply do it again.
+          if (!isReused || opened.usable || isClosed || !isLost(error)) throw error;
+          return await guarded(await openedClient(call), call, account.settings.preset, work);
+        }
       } finally {
         pending -= 1;
         release();
@@ -76,6 +84,10 @@ export function createLane(account: Account): Lane {
       if (open !== undefined) await logout(open);
     },
   };
+}
+
+function isLost(error: unknown): boolean {
+  return error instanceof MailError && error.code === "unavailable";
 }
 
 /** Ends the work when the signal aborts or the time is up, by closing the connection: no other way ends a command that a server does not answer. */

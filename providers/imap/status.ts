@@ -9,6 +9,9 @@ const listStatusFrom = 3;
 
 /** What STATUS says of each folder against what its cursor knows. Folders that are gone are left out. */
 export async function checkScopes(client: ImapFlow, cursors: ReadonlyMap<string, SyncCursor>): Promise<readonly ScopeState[]> {
+  // Of a selected folder STATUS tells what the session saw (RFC 9051 §6.3.11 warns of it), even after it was deleted. Nothing is ever expunged by
+  // this CLOSE, because folders are selected read-only.
+  if (client.mailbox !== false && cursors.has(client.mailbox.path)) await client.mailboxClose();
   const listed =
     cursors.size >= listStatusFrom && client.capabilities.has("LIST-STATUS") ? await listStatuses(client) : new Map<string, StatusObject>();
   const states: ScopeState[] = [];

@@ -153,7 +153,7 @@ function differs(folder: StoredFolder, cursor: SyncCursor): boolean {
   return known.uidValidity !== folder.uidValidity || known.modseq !== folder.modseq || known.exists !== folder.messages.size;
 }
 
-function pullChanges(folder: StoredFolder, cursor: SyncCursor | undefined, { limit }: PageOptions): ChangePage {
+function pullChanges(folder: StoredFolder, cursor: SyncCursor | undefined, { limit, isThorough }: PageOptions): ChangePage {
   const { uidValidity, uidNext, modseq } = folder;
   const empty = { added: [], flagChanges: [], removed: [], present: undefined, historyCursor: undefined, total: folder.messages.size };
   const now = { uidValidity, uidNext, modseq, exists: folder.messages.size };
@@ -169,7 +169,7 @@ function pullChanges(folder: StoredFolder, cursor: SyncCursor | undefined, { lim
     return { ...empty, added: added.map(toRemote), cursor: next, more: true, reset: false };
   }
   const flagChanges = messages.filter((message) => message.uid < known.uidNext && message.modseq > known.modseq);
-  const isCountRight = known.exists + added.length === messages.length;
+  const isCountRight = isThorough !== true && known.exists + added.length === messages.length;
   return {
     ...empty,
     added: added.map(toRemote),

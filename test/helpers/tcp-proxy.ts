@@ -1,0 +1,61 @@
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+
+/** A way to a server on this machine that a test can cut or let go silent, as networks do. */
+export interface TcpProxy {
+  readonly port: number;
+  /** Connections that were made so far. */
+  readonly connections: number;
+  /** Breaks every open connection; new ones are taken. */
+  cut(): void;
+  /** From now on nothing passes in either direction, and nobody is told. */
+  freeze(): void;
+  /** Breaks every connection and takes no new ones. */
+  close(): Promise<void>;
+}
+
+export async function startProxy(targetPort: number): Promise<TcpProxy> {
+  const sockets = new Set<Socket>();
+  let isFrozen = false;
+  let connections = 0;
+  const server = createServer((client) => {
+    connections += 1;
+    const upstream = connect(targetPort, "127.0.0.1");
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(from);
+      from.on("error", () => {});
+      from.on("data", (bytes) => {
+        if (!isFrozen) to.write(bytes);
+      });
+      from.on("close", () => {
+        sockets.delete(from);
+        to.destroy();
+      });
+    }
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    port: (server.address() as AddressInfo).port,
+    get connections() {
+      return connections;
+    },
+    cut,
+    freeze() {
+      isFrozen = true;
+    },
+    async close() {
+      if (!server.listening) return;
+      const closed = once(server, "close");
+      server.close();
+      cut();
+      await closed;
+    },
+  };
+}
