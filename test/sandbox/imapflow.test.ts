@@ -81,7 +81,7 @@ describe("two clients on one mailbox", () => {
     const idling = one.idle();
     const appended = await two.append("INBOX", mail("news"), ["\\Seen", "Projekt"], new Date("2026-02-03T04:05:06Z"));
     expect(await heard).toBe(1);
-    expect(appended && appended.uid).toBe(1);
+    expect(appended).toMatchObject({ uid: 1 });
     const [message] = await collect(one.fetch("1", { uid: true, flags: true, internalDate: true, envelope: true, size: true, source: true }));
     await idling;
     expect(message).toMatchObject({
