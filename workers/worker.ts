@@ -1,4 +1,13 @@
-import { makeTelemetryFilterString, NativeConnection, Runtime, Worker, type WorkerOptions } from "@temporalio/worker";
+import {
+  type LogLevel,
+  type LogMetadata,
+  makeTelemetryFilterString,
+  NativeConnection,
+  Runtime,
+  type Logger as TemporalLogger,
+  Worker,
+  type WorkerOptions,
+} from "@temporalio/worker";
 import { createActivities } from "../activities/index.ts";
 import { createSessions, type Sessions } from "../activities/sessions.ts";
 import { type Config, ConfigError, loadConfig, type WorkerRole } from "../config.ts";
@@ -77,16 +86,7 @@ function installRuntime(config: Config, log: Logger): void {
   Runtime.install({
     // The SDK listens to these signals and drains every worker of the process.
     shutdownSignals: ["SIGINT", "SIGTERM"],
-    logger: {
-      log: (level, message, meta) =>
-        (log as never as Record<string, (meta: unknown, message: string) => void>)[level.toLowerCase()]?.(meta ?? {}, message),
-      trace: (message, meta) => log.trace(meta ?? {}, message),
-      debug: (message, meta) => log.debug(meta ?? {}, message),
-      // The SDK tells each worker's every change of state as information; one line of ours says the same.
-      info: (message, meta) => log.debug(meta ?? {}, message),
-      warn: (message, meta) => log.warn(meta ?? {}, message),
-      error: (message, meta) => log.error(meta ?? {}, message),
-    },
+    logger: sdkLogger(log),
     telemetryOptions: {
       logging: { filter: makeTelemetryFilterString({ core: "WARN", other: "ERROR" }), forward: {} },
       ...(config.worker.metricsAddress === undefined
@@ -98,6 +98,24 @@ function installRuntime(config: Config, log: Logger): void {
           }),
     },
   });
+}
+
+/** The SDK's lines in ours. What it calls information (each worker's every change of state) is detail here. */
+function sdkLogger(log: Logger): TemporalLogger {
+  const at = { TRACE: "trace", DEBUG: "debug", INFO: "debug", WARN: "warn", ERROR: "error" } as const;
+  const write = (level: LogLevel, message: string, meta: LogMetadata = {}) => {
+    // Workers without workflows say at each start that they have none.
+    const isExpected = message === "No workflows registered, not polling for workflow tasks";
+    log[isExpected ? "debug" : at[level]](meta, message);
+  };
+  return {
+    log: write,
+    trace: (message, meta) => write("TRACE", message, meta),
+    debug: (message, meta) => write("DEBUG", message, meta),
+    info: (message, meta) => write("INFO", message, meta),
+    warn: (message, meta) => write("WARN", message, meta),
+    error: (message, meta) => write("ERROR", message, meta),
+  };
 }
 
 async function closeAll(sessions: Sessions, db: Database, connection: NativeConnection, closeClient: () => Promise<void>): Promise<void> {
