@@ -55,7 +55,7 @@ export async function ensureSandboxMailbox(apiUrl: string, key: string, account:
     const isOurCustomer = readIfThere(join(dataDir, "customer"))?.trim() === readIfThere(join(dataDir, `${note}.customer`))?.trim();
     if (found.status === 200 || isOurCustomer) return known;
   }
-  const externalId = `sandbox:${account.email}`;
+  const externalId = "sandbox";
   const body = { provider: "imap", email: account.email, externalId, password: account.password, ...servers };
   const created = await call(apiUrl, key, "POST", "/v1/mailboxes", body);
   const id = created.status < 300 ? created.body.id : await findByExternalId(apiUrl, key, externalId);

@@ -21,7 +21,7 @@ export function summary({ settings, apiUrl, temporal, keys, sandbox }: Summary):
     ["Administrator key", `${keys.administrator}  (kept in ${join(settings.dataDirShown, "administrator-key")})`],
     ["Data, logs", `${settings.dataDirShown}, ${join(settings.dataDirShown, "logs")}`],
   ];
-  if (sandbox !== undefined) facts.splice(4, 0, ["Sandbox mailbox", `${sandbox.email}, importing now as ${sandbox.mailboxId}`]);
+  if (sandbox !== undefined) facts.splice(4, 0, ["Sandbox mailbox", `${sandbox.email}, connected as ${sandbox.mailboxId}`]);
   const tries: [string, string][] =
     sandbox === undefined
       ? [

@@ -1,0 +1,23 @@
+# Debian, never Alpine: Temporal's core bridge is built against glibc.
+FROM node:24-bookworm-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts
+COPY . .
+RUN npm run build
+
+FROM node:24-bookworm-slim
+ARG TARGETARCH
+ENV NODE_ENV=production
+WORKDIR /app
+COPY package.json package-lock.json ./
+# The optional packages are what `npm start` brings along: Node itself, PostgreSQL, the bundler's compiler. The bundle is made above.
+RUN npm ci --omit=dev --omit=optional --ignore-scripts && npm cache clean --force \
+  && case "${TARGETARCH:-$(dpkg --print-architecture)}" in arm64) keep=aarch64-unknown-linux-gnu ;; *) keep=x86_64-unknown-linux-gnu ;; esac \
+  && find node_modules/@temporalio/core-bridge/releases -mindepth 1 -maxdepth 1 ! -name "$keep" -exec rm -r {} +
+COPY . .
+COPY --from=build /app/build ./build
+USER node
+EXPOSE 3000
+# Node itself is process 1 and gets the signals; each program drains on SIGTERM.
+CMD ["node", "api/server.ts"]
