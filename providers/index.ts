@@ -1,5 +1,5 @@
 import { imap } from "./imap/index.ts";
-import { type Preset, type Preset, presets, presets } from "./imap/presets.ts";
+import { type Preset, presets } from "./imap/presets.ts";
 import { memory } from "./memory/index.ts";
 import type { ProviderDefinition } from "./provider.ts";
 
