@@ -4,7 +4,7 @@ import { type Address, compose, dateField, source } from "./samples/compose.ts";
 import { type Conversation, conversations, type Turn } from "./samples/conversations.ts";
 import { type Person, people } from "./samples/people.ts";
 import { createRandom, type Random } from "./samples/random.ts";
-import { absenceDrafts, bounceMails } from "./samples/reports.ts";
+import { absenceHeaders, absences, bouncedText, bounceMails } from "./samples/reports.ts";
 
 export interface Sample extends NewMessage {
   readonly folder: string;
@@ -14,6 +14,8 @@ interface Context {
   readonly random: Random;
   readonly owner: Person;
   readonly now: Date;
+  /** The owner's first mail in each conversation, by its subject: what absences answer. */
+  readonly begun: Map<string, { readonly messageId: string; readonly at: number }>;
 }
 
 /**
@@ -22,7 +24,7 @@ interface Context {
  */
 export function makeSamples({ now, email }: { readonly now: Date; readonly email: string }): Sample[] {
   const owner: Person = { name: "Alex Lindqvist", email, language: "en", signature: "Alex" };
-  const context: Context = { random: createRandom(20_408), owner, now };
+  const context: Context = { random: createRandom(20_408), owner, now, begun: new Map() };
   const { random } = context;
   const drafts = [
     ...newsletterDrafts(random),
@@ -31,12 +33,12 @@ export function makeSamples({ now, email }: { readonly now: Date; readonly email
     ...invitationDrafts(random, now),
     ...junkDrafts(random),
     ...trashDrafts(random),
-    ...absenceDrafts,
   ];
   const samples = [
     ...conversations.flatMap((conversation) => conversationSamples(context, conversation)),
     ...drafts.map((draft) => draftSample(context, draft)),
     ...bounceSamples(context),
+    ...absenceSamples(context),
     ...unfinished.map((draft) => unfinishedSample(context, draft)),
   ];
   return samples.sort((a, b) => a.receivedAt - b.receivedAt);
@@ -76,6 +78,7 @@ function conversationSamples(context: Context, conversation: Conversation): Samp
       attachments: turn.attachments ?? [],
     });
     references.push(messageId);
+    if (turn.from === "me" && !context.begun.has(conversation.subject)) context.begun.set(conversation.subject, { messageId, at });
     previous = { person: author, text: turn.text, at };
     const isAnswered = conversation.turns[index + 1]?.from === "me" && turn.from !== "me";
     return {
@@ -100,18 +103,54 @@ function draftSample({ random, owner, now }: Context, { folder, daysAgo, hour, i
   return { folder, source: content, receivedAt: seconds(at), flags: [...(isFlagged ? ["\\Flagged"] : []), ...(isUnread ? [] : ["\\Seen"])] };
 }
 
+/** Each bounce with the mail that came back. */
 function bounceSamples({ random, owner, now }: Context): Sample[] {
-  return bounceMails.map(({ folder, daysAgo, hour, subject, content }) => {
-    const at = startOfDay(now) - daysAgo * dayMs + hour * hourMs;
-    const mail = {
-      from: { name: "Mail Delivery System", email: "mailer-daemon@mx.sandbox.everpost.test" },
+  return bounceMails.flatMap(({ folder, daysAgo, hour, subject, original, content }): Sample[] => {
+    const sentAt = startOfDay(now) - daysAgo * dayMs + hour * hourMs;
+    const at = sentAt + 60_000;
+    const originalId = newMessageId(random, owner.email);
+    const sent = compose({
+      from: owner,
+      to: [{ name: "", email: original.recipient }],
+      subject: original.subject,
+      at: new Date(sentAt),
+      messageId: originalId,
+      text: bouncedText,
+    });
+    const sender = { name: "Mail Delivery System", email: "mailer-daemon@mx.sandbox.everpost.test" };
+    const returned = {
+      from: sender,
       to: [owner],
       subject,
       at: new Date(at),
-      messageId: newMessageId(random, "mailer-daemon@mx.sandbox.everpost.test"),
+      messageId: newMessageId(random, sender.email),
       headers: [["Return-Path", "<>"] as const, ["Auto-Submitted", "auto-replied"] as const],
     };
-    return { folder, source: source(mail, content({ random, owner: owner.email, at: new Date(at) })), receivedAt: seconds(at), flags: ["\\Seen"] };
+    const report = content({ random, owner: owner.email, at: new Date(at), originalId });
+    return [
+      { folder: "Sent", source: sent, receivedAt: seconds(sentAt), flags: ["\\Seen"] },
+      { folder, source: source(returned, report), receivedAt: seconds(at), flags: ["\\Seen"] },
+    ];
+  });
+}
+
+function absenceSamples({ random, owner, begun }: Context): Sample[] {
+  return absences.map(({ from, subject, text, answers }) => {
+    const answered = begun.get(answers);
+    if (answered === undefined) throw new Error(`there is no conversation "${answers}" to be absent from`);
+    const at = answered.at + 60_000;
+    const mail = compose({
+      from,
+      to: [owner],
+      subject,
+      at: new Date(at),
+      messageId: newMessageId(random, from.email),
+      inReplyTo: answered.messageId,
+      references: [answered.messageId],
+      headers: [["Return-Path", "<>"], received(owner, from.email, at), ...absenceHeaders],
+      text: `${text}\n\n${from.name}\n`,
+    });
+    return { folder: "INBOX", source: mail, receivedAt: seconds(at), flags: ["\\Seen"] };
   });
 }
 

@@ -1,5 +1,6 @@
-import { randomBytes, timingSafeEqual } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { randomBytes, randomUUID, timingSafeEqual } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join, resolve } from "node:path";
 import { startImapServer } from "./imap/server.ts";
 import { type Account, addMessages, closeAccount, createFolder, openAccount } from "./imap/store.ts";
@@ -37,6 +38,7 @@ export const defaultEmail = "alex@sandbox.everpost.test";
 /** Starts the stand-in mail server: IMAP and SMTP on the loopback address, with its mail on disk. */
 export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
+  await refuseWhileAnotherRuns(options.dataDir);
   const accounts = options.accounts ?? [{ email: defaultEmail, password: keptPassword(options.dataDir) }];
   const opened = new Map(accounts.map(({ email, password }) => [email.toLowerCase(), { password, account: openMailbox(options, email) }]));
 
@@ -47,14 +49,16 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const accountOf = (address: string) => opened.get(address.toLowerCase().replace(/\+[^@]*@/, "@"))?.account;
   const domains = new Set([...opened.keys()].map((email) => email.slice(email.lastIndexOf("@") + 1)));
 
-  const imap = await startImapServer(options.imapPort ?? 0, login);
+  const instance = randomUUID();
+  const imap = await startImapServer({ port: options.imapPort ?? 0, login, greeting: `Everpost sandbox ${instance}` });
   const smtp = await startSmtpServer({ port: options.smtpPort ?? 0, login, accountOf, isLocalDomain: (domain) => domains.has(domain) }).catch(
     async (error) => {
       await imap.stop();
       throw error;
     },
   );
-  writeAtomically(join(options.dataDir, "ports.json"), JSON.stringify({ imapPort: imap.port, smtpPort: smtp.port, email: accounts[0]?.email }));
+  const ports: Ports = { instance, imapPort: imap.port, smtpPort: smtp.port, email: accounts[0]?.email };
+  writeAtomically(join(options.dataDir, "ports.json"), JSON.stringify(ports));
   return {
     imapPort: imap.port,
     smtpPort: smtp.port,
@@ -63,8 +67,33 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     async stop() {
       await Promise.all([imap.stop(), smtp.stop()]);
       for (const { account } of opened.values()) closeAccount(account);
+      rmSync(join(options.dataDir, "ports.json"), { force: true });
     },
   };
+}
+
+/** What a running sandbox leaves in its data directory, for `sandbox:send` and for a second copy of itself. */
+interface Ports {
+  readonly instance: string;
+  readonly imapPort: number;
+  readonly smtpPort: number;
+  readonly email: string | undefined;
+}
+
+/** Two writers would ruin the journal. The one that runs proves it by its greeting, so a file left by a killed one locks nobody out. */
+async function refuseWhileAnotherRuns(dataDir: string): Promise<void> {
+  const path = join(dataDir, "ports.json");
+  if (!existsSync(path)) return;
+  const { instance, imapPort } = JSON.parse(readFileSync(path, "utf8")) as Ports;
+  const socket = connect({ host: "127.0.0.1", port: imapPort, timeout: 1_000 });
+  const greeting = await new Promise<string>((resolve) => {
+    socket.on("data", (bytes) => resolve(bytes.toString("latin1")));
+    socket.on("error", () => resolve(""));
+    socket.on("timeout", () => resolve(""));
+    socket.on("close", () => resolve(""));
+  });
+  socket.destroy();
+  if (greeting.includes(instance)) throw new Error(`another sandbox serves ${dataDir} already, on port ${imapPort}; stop it or set SANDBOX_DATA_DIR`);
 }
 
 function openMailbox({ dataDir, withSamples = true }: SandboxOptions, email: string): Account {

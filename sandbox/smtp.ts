@@ -27,6 +27,7 @@ export async function startSmtpServer(options: SmtpOptions): Promise<{ port: num
     disabledCommands: ["STARTTLS"],
     disableReverseLookup: true,
     socketTimeout: 60_000,
+    closeTimeout: 500,
     logger: false,
     onAuth({ username, password }, _session, callback) {
       const account = options.login(username ?? "", password ?? "");

@@ -14,7 +14,7 @@ const strangerLiteralBytesMax = 8_192;
 const rubbishMax = 20;
 
 /** Serves one client until it logs out, vanishes, or falls silent. Never rejects. */
-export async function serveConnection(socket: Socket, login: Session["login"]): Promise<void> {
+export async function serveConnection(socket: Socket, login: Session["login"], greeting: string): Promise<void> {
   const session: Session = {
     socket,
     reader: createReader(socket),
@@ -32,7 +32,7 @@ export async function serveConnection(socket: Socket, login: Session["login"]): 
     socket.destroy();
   });
   socket.setTimeout(strangerTimeoutMs);
-  untagged(session, `OK [CAPABILITY ${capabilities}] the Everpost sandbox is ready`);
+  untagged(session, `OK [CAPABILITY ${capabilities}] ${greeting}`);
   let rubbish = 0;
   while (!session.isEnding && rubbish < rubbishMax) {
     const raw = await session.reader.command(session.account === undefined ? strangerLiteralBytesMax : messageBytesMax + strangerLiteralBytesMax);

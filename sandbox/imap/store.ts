@@ -1,5 +1,18 @@
 import { randomUUID } from "node:crypto";
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 
 export interface Message {
@@ -160,7 +173,13 @@ export function hasFoldersBelow(account: Account, path: string): boolean {
 
 function commit(account: Account, changes: readonly Change[]): void {
   const line = Buffer.from(`${JSON.stringify(changes)}\n`);
-  for (let written = 0; written < line.length; ) written += writeSync(account.journal, line, written);
+  const sizeBefore = fstatSync(account.journal).size;
+  try {
+    for (let written = 0; written < line.length; ) written += writeSync(account.journal, line, written);
+  } catch (error) {
+    ftruncateSync(account.journal, sizeBefore); // a full disk must not leave half a line for others to be written behind
+    throw error;
+  }
   const touched = new Set<Folder>();
   const orphaned: string[] = [];
   for (const change of changes) {
@@ -241,7 +260,13 @@ function release(account: Account, message: Message): string {
 function readJournal(path: string): Change[][] {
   const lines = readFileSync(path, "utf8").split("\n");
   lines.pop(); // after the last line end there is nothing, or what a crash cut off: it was never acknowledged
-  return lines.map((line) => JSON.parse(line) as Change[]);
+  return lines.map((line, index) => {
+    try {
+      return JSON.parse(line) as Change[];
+    } catch (cause) {
+      throw new Error(`line ${index + 1} of ${path} is damaged; move that directory away to begin with fresh sample mail`, { cause });
+    }
+  });
 }
 
 function snapshot(account: Account): string {

@@ -43,7 +43,9 @@ export function compose(mail: Mail): Buffer {
 
 /** Top headers and a content that was put together elsewhere, such as a multipart/report. */
 export function source(mail: Omit<Mail, "text">, content: Entity): Buffer {
+  const trace = ["Return-Path", "Received"]; // servers put theirs on top
   const fields: (readonly [string, string])[] = [
+    ...(mail.headers ?? []).filter(([name]) => trace.includes(name)),
     ["Date", dateField(mail.at)],
     ["From", address(mail.from)],
   ];
@@ -52,7 +54,7 @@ export function source(mail: Omit<Mail, "text">, content: Entity): Buffer {
   fields.push(["Subject", encodeText(mail.subject)], ["Message-ID", mail.messageId]);
   if (mail.inReplyTo !== undefined) fields.push(["In-Reply-To", mail.inReplyTo]);
   if (mail.references !== undefined && mail.references.length > 0) fields.push(["References", mail.references.join("\r\n ")]);
-  fields.push(...(mail.headers ?? []), ["MIME-Version", "1.0"]);
+  fields.push(...(mail.headers ?? []).filter(([name]) => !trace.includes(name)), ["MIME-Version", "1.0"]);
   const lines = [...fields.map(([name, value]) => `${name}: ${value}`), ...content.headers, "", content.body];
   return Buffer.from(lines.join("\r\n"), "latin1");
 }

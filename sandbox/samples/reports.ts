@@ -1,5 +1,5 @@
-import type { Draft } from "./bulk.ts";
 import { dateField, type Entity, multipart } from "./compose.ts";
+import { type Person, people } from "./people.ts";
 import type { Random } from "./random.ts";
 
 /** A mail that could not be delivered, as its sender gets it back (RFC 3464). */
@@ -8,8 +8,13 @@ export interface Bounce {
   readonly daysAgo: number;
   readonly hour: number;
   readonly subject: string;
-  readonly content: (context: { readonly random: Random; readonly owner: string; readonly at: Date }) => Entity;
+  /** Of the mail that came back, which lies in Sent. */
+  readonly original: { readonly recipient: string; readonly subject: string };
+  readonly content: (context: { readonly random: Random; readonly owner: string; readonly at: Date; readonly originalId: string }) => Entity;
 }
+
+/** What each of the mails that came back said. */
+export const bouncedText = "Hello,\r\n\r\nas discussed, please find the details below.\r\n\r\nAlex";
 
 const bounces: readonly { recipient: string; action: "failed" | "delayed"; status: string; diagnostic: string; subject: string; daysAgo: number }[] =
   [
@@ -68,7 +73,8 @@ export const bounceMails: readonly Bounce[] = bounces.map(({ recipient, action, 
   daysAgo,
   hour: 14,
   subject: action === "failed" ? "Undelivered Mail Returned to Sender" : "Delayed Mail (still being retried)",
-  content: ({ random, owner, at }) => {
+  original: { recipient, subject },
+  content: ({ random, owner, at, originalId }) => {
     const explanation =
       action === "failed"
         ? `I'm sorry to have to tell you that your message could not be delivered\nto one recipient. It is attached below.\n\n<${recipient}>: ${diagnostic}\n`
@@ -88,7 +94,7 @@ export const bounceMails: readonly Bounce[] = bounces.map(({ recipient, action, 
       `From: Alex Lindqvist <${owner}>`,
       `To: ${recipient}`,
       `Subject: ${subject}`,
-      `Message-ID: <${random.hex(20)}@sandbox.everpost.test>`,
+      `Message-ID: ${originalId}`,
       "MIME-Version: 1.0",
       "Content-Type: text/plain; charset=utf-8",
       "",
@@ -97,69 +103,53 @@ export const bounceMails: readonly Bounce[] = bounces.map(({ recipient, action, 
     return multipart("report; report-type=delivery-status", `report-${random.hex(12)}`, [
       part("text/plain; charset=us-ascii", explanation.split("\n")),
       part("message/delivery-status", report),
-      action === "failed" ? part("message/rfc822", [...original, "The original text stood here.", ""]) : part("text/rfc822-headers", original),
+      action === "failed" ? part("message/rfc822", [...original, bouncedText, ""]) : part("text/rfc822-headers", original),
     ]);
   },
 }));
 
-const absences: readonly (readonly [name: string, email: string, subject: string, text: string, daysAgo: number])[] = [
-  [
-    "Priya Raman",
-    "p.raman@harborlogistics.example",
-    "Automatic reply: Apollo: gust alarm threshold",
-    "I am away until Monday and read mail only in the evening. For anything on the quay please call the control room.",
-    40,
-  ],
-  [
-    "Amélie Desrosiers",
-    "amelie@atelier-vent.example",
-    "Réponse automatique : Installation pour la régate",
-    "Bonjour, je suis en congé jusqu'au 3. Je vous répondrai à mon retour.",
-    25,
-  ],
-  [
-    "Petra Köhler",
-    "koehler@kanzlei-koehler.example",
-    "Abwesenheit: Unterlagen für das dritte Quartal",
-    "Guten Tag, ich bin bis Mittwoch auf Fortbildung. In dringenden Fällen hilft Ihnen das Sekretariat.",
-    37,
-  ],
-  [
-    "佐藤 由美",
-    "sato@sora-kansoku.example",
-    "自動返信: 休暇のお知らせ",
-    "ただいま休暇をいただいております。来週月曜日以降に順次ご返信いたします。",
-    98,
-  ],
-  [
-    "Tomás Reyes",
-    "tomas.reyes@northlight.example",
-    "Out of office: Re: Lead from the fair",
-    "I am at customers all week and slow by mail. If it burns, call me.",
-    65,
-  ],
-  [
-    "Nora Whitcombe",
-    "nora.whitcombe@riverside-school.example",
-    "Autoreply: Classroom kit for year 8",
-    "School is closed for half term. I will answer when the bell rings again.",
-    30,
-  ],
+/** What machines answer for people who are away (RFC 3834), a minute after the owner's first mail in that conversation. */
+export const absences: readonly { readonly from: Person; readonly subject: string; readonly text: string; readonly answers: string }[] = [
+  {
+    from: people.priya,
+    subject: "Automatic reply: Apollo: gust alarm threshold",
+    text: "I am away until Monday and read mail only in the evening. For anything on the quay please call the control room.",
+    answers: "Apollo: gust alarm threshold",
+  },
+  {
+    from: people.amelie,
+    subject: "Réponse automatique : Installation pour la régate de mai",
+    text: "Bonjour, je suis en congé jusqu'au 3. Je vous répondrai à mon retour.",
+    answers: "Installation pour la régate de mai",
+  },
+  {
+    from: people.petra,
+    subject: "Abwesenheit: Unterlagen für das dritte Quartal",
+    text: "Guten Tag, ich bin bis Mittwoch auf Fortbildung. In dringenden Fällen hilft Ihnen das Sekretariat.",
+    answers: "Unterlagen für das dritte Quartal",
+  },
+  {
+    from: people.yumi,
+    subject: "自動返信: 休暇のお知らせ",
+    text: "ただいま休暇をいただいております。明日以降に順次ご返信いたします。",
+    answers: "気圧センサーの校正について",
+  },
+  {
+    from: people.tomas,
+    subject: "Out of office: Lead from the fair: vineyard with frost problem",
+    text: "I am at customers all week and slow by mail. If it burns, call me.",
+    answers: "Lead from the fair: vineyard with frost problem",
+  },
+  {
+    from: people.nora,
+    subject: "Autoreply: Classroom kit for year 8",
+    text: "School is closed for half term. I will answer when the bell rings again.",
+    answers: "Classroom kit for year 8",
+  },
 ];
 
-/** Answers of machines for people who are away (RFC 3834). */
-export const absenceDrafts: readonly Draft[] = absences.map(([name, email, subject, text, daysAgo]) => ({
-  folder: daysAgo > 60 ? "Archive" : "INBOX",
-  daysAgo,
-  hour: 11,
-  mail: {
-    from: { name, email },
-    subject,
-    text: `${text}\n\n${name}\n`,
-    headers: [
-      ["Auto-Submitted", "auto-replied"],
-      ["X-Auto-Response-Suppress", "All"],
-      ["Precedence", "auto_reply"],
-    ],
-  },
-}));
+export const absenceHeaders = [
+  ["Auto-Submitted", "auto-replied"],
+  ["X-Auto-Response-Suppress", "All"],
+  ["Precedence", "auto_reply"],
+] as const;

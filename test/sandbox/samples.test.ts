@@ -68,9 +68,18 @@ describe("the sample mail", () => {
       const original = ids.get(mail.inReplyTo);
       expect(original?.date?.getTime()).toBeLessThanOrEqual(mail.date?.getTime() ?? 0);
       expect([mail.references].flat().at(-1)).toBe(mail.inReplyTo);
+      if (mail.headers.get("auto-submitted") === "auto-replied") continue; // machines do not quote
       const firstLine = original?.text?.split("\n").find((line) => line !== "") ?? "nothing";
       expect(mail.text).toContain(`> ${firstLine}`);
     }
+  });
+
+  test("bounces return what lies in Sent", () => {
+    const sent = new Set(parsed.filter(({ sample }) => sample.folder === "Sent").map(({ mail }) => mail.messageId));
+    const returned = samples.filter(({ source }) => source.includes("multipart/report")).map(({ source }) => source.toString("latin1"));
+    expect(returned).toHaveLength(6);
+    for (const text of returned)
+      expect(sent).toContain(/\r\n(?:[^\r]|\r\n(?!\r\n))*Message-ID: (<[^>]+>)/.exec(text.slice(text.lastIndexOf("\r\nDate:")))?.[1]);
   });
 
   test("has lists, bounces, absences, invitations, attachments and several scripts", () => {

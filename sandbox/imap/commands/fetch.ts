@@ -17,10 +17,10 @@ export async function fetch(session: Session, cursor: Cursor, byUid: boolean): P
   space(cursor);
   const set = sequenceSet(cursor);
   space(cursor);
-  const items = fetchItems(cursor);
+  const asked = fetchItems(cursor);
   const changedSince = takeIf(cursor, " ") ? changedSinceModifier(cursor) : undefined;
   end(cursor);
-  if (byUid && !items.has("UID")) items.set("UID", uidItem);
+  const items = byUid ? new Map([["UID", uidItem], ...asked]) : asked;
   if (changedSince !== undefined || [...items.values()].some((item) => item.needsModseq)) session.isCondstore = true;
   if (changedSince !== undefined) items.set("MODSEQ", modseqItem);
 

@@ -22,6 +22,7 @@ export function store(session: Session, cursor: Cursor, byUid: boolean): string 
   const found = find(state, set, byUid);
   const present = found.map(({ message }) => message).filter((message) => message !== undefined);
   const chosen = present.filter((message) => unchangedSince === undefined || message.modseq <= unchangedSince);
+  const chosenUids = new Set(chosen.map((message) => message.uid));
   const next = chosen.map((message) => [message, changed(message.flags, action[1] ?? "", given)] as const);
   const isSilent = action[2] !== undefined;
   // Another session's change that this client has not heard of yet is not silenced.
@@ -29,12 +30,12 @@ export function store(session: Session, cursor: Cursor, byUid: boolean): string 
   setFlags(account(session), state.folder, next);
   for (const { sequence, uid, message } of found) {
     const stored = state.folder.messages.get(uid);
-    if (stored === undefined || message === undefined || !chosen.includes(message)) continue;
+    if (stored === undefined || message === undefined || !chosenUids.has(uid)) continue;
     if (!isSilent) untagged(session, `${sequence} FETCH (${flagsItems(session, stored).join(" ")})`);
     else if (session.isCondstore && stored.modseq > message.modseq) untagged(session, `${sequence} FETCH (UID ${uid} MODSEQ (${stored.modseq}))`);
     if (!isSilent || known.has(uid)) state.toldFlags.set(uid, stored.modseq);
   }
-  const modified = found.filter(({ message }) => message !== undefined && !chosen.includes(message));
+  const modified = found.filter(({ uid, message }) => message !== undefined && !chosenUids.has(uid));
   if (modified.length > 0) return `[MODIFIED ${numberSet(modified.map(({ uid, sequence }) => (byUid ? uid : sequence)))}] some had changed since`;
   return present.length < found.length ? "[EXPUNGEISSUED] some of the messages are gone" : "STORE completed";
 }
