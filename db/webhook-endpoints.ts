@@ -122,7 +122,7 @@ export async function disableWebhookEndpoint(
 
 /**
  * Starts deliveries again, with what was pending when they stopped, from the beginning of the retry schedule. What happened in between was not
- * queued: a replay of that time brings it. Whoever commits then wakes the relay.
+ * queued: a replay of that time brings it. Whoever commits then wakes the relay (`claimSleepingEndpoints`).
  */
 export async function enableWebhookEndpoint(trx: Connection, id: WebhookEndpointId): Promise<WebhookEndpointRow | undefined> {
   await trx
@@ -134,7 +134,7 @@ export async function enableWebhookEndpoint(trx: Connection, id: WebhookEndpoint
     .execute();
   return trx
     .updateTable("webhook_endpoints")
-    .set({ is_enabled: true, disabled_reason: null, failing_since: null, is_awake: true, updated_at: sql<Date>`now()` })
+    .set({ is_enabled: true, disabled_reason: null, failing_since: null, is_awake: false, updated_at: sql<Date>`now()` })
     .where("id", "=", id)
     .where("deleted_at", "is", null)
     .returningAll()
