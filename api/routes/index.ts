@@ -1,21 +1,27 @@
 import type { Route } from "../route.ts";
 import { accessKeyRoutes } from "./access-keys.ts";
 import { auditRoutes } from "./audit-log.ts";
+import { autodetectRoutes } from "./autodetect.ts";
 import { connectionTestRoutes } from "./connection-tests.ts";
 import { customerRoutes } from "./customers.ts";
+import { eventRoutes } from "./events.ts";
 import { folderRoutes } from "./folders.ts";
 import { healthRoutes } from "./health.ts";
 import { mailboxRoutes } from "./mailboxes.ts";
 import { messageRoutes } from "./messages.ts";
 import { presetRoutes } from "./presets.ts";
+import { webhookRoutes } from "./webhooks.ts";
 
 /** Every operation of the API, in the order in which the document shows them. */
 export const routes: readonly Route[] = [
   ...mailboxRoutes,
   ...connectionTestRoutes,
   ...presetRoutes,
+  ...autodetectRoutes,
   ...folderRoutes,
   ...messageRoutes,
+  ...eventRoutes,
+  ...webhookRoutes,
   ...customerRoutes,
   ...accessKeyRoutes,
   ...auditRoutes,
