@@ -37,16 +37,17 @@ function findDecoder(label: string): { decode(bytes: Uint8Array): string } | und
   }
 }
 
-/** A cut in the middle of a character is no proof against UTF-8. */
-const utf8TailMax = 3;
-
 function decodeUnknown(bytes: Uint8Array): string {
-  for (let tail = 0; tail <= Math.min(utf8TailMax, bytes.length); tail += 1) {
-    try {
-      return new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(0, bytes.length - tail));
-    } catch {
-      // Not valid up to here: one byte less, in case the text was cut.
-    }
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: true });
+    // The text may be cut within a character, but a single odd byte at the end of plain ASCII is no proof of UTF-8.
+    if (isAscii(bytes) || /[^\p{ASCII}]/u.test(text)) return text;
+  } catch {
+    // Not UTF-8.
   }
   return new TextDecoder("windows-1252").decode(bytes);
+}
+
+function isAscii(bytes: Uint8Array): boolean {
+  return bytes.every((byte) => byte < 0x80);
 }

@@ -30,6 +30,26 @@ const rolesByFlag: Readonly<Record<string, FolderRole>> = {
   "\\important": "important",
 };
 
+/**
+ * Names that big providers give and ImapFlow's table (some forty languages) lacks, in lower case. A line belongs here when a provider's own default folder
+ * goes by that name.
+ */
+const rolesByName: Readonly<Record<string, FolderRole>> = {
+  보낸편지함: "sent",
+  "보낸 편지함": "sent",
+  보낸메일함: "sent",
+  임시보관함: "drafts",
+  "임시 보관함": "drafts",
+  지운편지함: "trash",
+  휴지통: "trash",
+  스팸편지함: "junk",
+  스팸메일함: "junk",
+  寄件備份: "sent",
+  草稿: "drafts",
+  垃圾桶: "trash",
+  垃圾信件匣: "junk",
+};
+
 /** Folders that hold the account's own folders: a well-known name below one of them is as good as at the top. */
 const prefixes = new Set(["inbox", "[gmail]", "[google mail]"]);
 
@@ -74,6 +94,9 @@ function guess(folder: ListedFolder): readonly { readonly path: string; readonly
   const parents = folder.delimiter === "" ? [] : folder.path.split(folder.delimiter).slice(0, -1);
   const isNested = parents.length > 1 || (parents.length === 1 && !prefixes.has((parents[0] ?? "").toLowerCase()));
   if (isNested || folder.flags.has("\\Noselect") || folder.flags.has("\\NonExistent")) return [];
+  const ownName = folder.name.trim().normalize("NFKC").toLowerCase();
+  const known = Object.hasOwn(rolesByName, ownName) ? rolesByName[ownName] : undefined;
+  if (known !== undefined) return [{ path: folder.path, role: known, rank: parents.length }];
   const { flag, source } = specialUse(false, { name: folder.name, flags: new Set() } as unknown as Parameters<typeof specialUse>[1]);
   const role = typeof flag === "string" ? rolesByFlag[flag.toLowerCase()] : undefined;
   return role === undefined ? [] : [{ path: folder.path, role, rank: (source === "name" ? 0 : 2) + parents.length }];

@@ -1,0 +1,119 @@
+import { describe, expect, test } from "vitest";
+import { ZodError } from "zod";
+import { imap } from "../../../providers/imap/index.ts";
+import { connectSchema, merge, split } from "../../../providers/imap/settings.ts";
+
+const email = "ann@example.org";
+
+describe("connecting an IMAP mailbox", () => {
+  test("takes the usual ports and the address as the user name", () => {
+    const { settings, credentials } = split({ password: "pw", imap: { host: "IMAP.Example.org " }, smtp: { host: "smtp.example.org" } }, email);
+    expect(settings.imap).toEqual({
+      host: "imap.example.org",
+      port: 993,
+      security: "tls",
+      username: email,
+      allowSelfSigned: false,
+      caCertificate: null,
+    });
+    expect(settings.smtp).toMatchObject({ port: 465, security: "tls", username: email });
+    expect(credentials).toEqual({ password: "pw", smtpPassword: null });
+    expect(JSON.stringify(settings)).not.toContain("pw");
+  });
+
+  test.each([
+    [{ port: 143 }, { port: 143, security: "starttls" }],
+    [{ security: "starttls" }, { port: 143, security: "starttls" }],
+    [{ port: 993 }, { port: 993, security: "tls" }],
+    [
+      { port: 10_993, security: "tls" },
+      { port: 10_993, security: "tls" },
+    ],
+    [
+      { security: "none", allowInsecure: true },
+      { port: 143, security: "none" },
+    ],
+  ])("matches port and security: %o", (given, expected) => {
+    expect(split({ password: "pw", imap: { host: "h.example", ...given } }, email).settings.imap).toMatchObject(expected);
+  });
+
+  test("fills everything from a preset, each server with its own form of user name", () => {
+    const { settings } = split({ preset: "icloud", password: "pw" }, "ann@icloud.com");
+    expect(settings).toMatchObject({
+      preset: "icloud",
+      imap: { host: "imap.mail.me.com", username: "ann" },
+      smtp: { host: "smtp.mail.me.com", port: 587, security: "starttls", username: "ann@icloud.com" },
+      connectionsMax: 3,
+    });
+  });
+
+  test("puts what is given over the preset", () => {
+    const { settings } = split({ preset: "gmail", password: "pw", username: "bob", imap: { host: "imap.other.example" }, smtp: null }, email);
+    expect(settings).toMatchObject({ imap: { host: "imap.other.example", port: 993, username: "bob" }, smtp: null });
+  });
+
+  test.each([
+    ["an empty password", { password: "", imap: { host: "h.example" } }, "password"],
+    ["no host and no preset", { password: "pw" }, "imap.host"],
+    ["no encryption without saying so", { password: "pw", imap: { host: "h.example", security: "none" } }, "imap.allowInsecure"],
+    ["a URL for a host", { password: "pw", imap: { host: "imaps://h.example" } }, "imap.host"],
+    ["a port beyond all ports", { password: "pw", imap: { host: "h.example", port: 65_536 } }, "imap.port"],
+    ["an unknown preset", { password: "pw", preset: "nobody" }, "preset"],
+    ["a certificate that is none", { password: "pw", imap: { host: "h.example", caCertificate: "x" } }, "imap.caCertificate"],
+    ["an empty SMTP password", { password: "pw", imap: { host: "h.example" }, smtp: { host: "s.example", password: "" } }, "smtp.password"],
+  ])("refuses %s and names the member", (_name, input, path) => {
+    try {
+      split(input, email);
+    } catch (error) {
+      expect(error).toBeInstanceOf(ZodError);
+      expect((error as ZodError).issues.map((issue) => issue.path.join("."))).toContain(path);
+      return;
+    }
+    throw new Error("it was accepted");
+  });
+
+  test("refuses members that it does not know", () => {
+    expect(connectSchema.safeParse({ password: "pw", imap: { host: "h.example" }, passwrod: "x" }).success).toBe(false);
+    expect(connectSchema.safeParse({ password: "pw", imap: { host: "h.example", tls: true } }).success).toBe(false);
+  });
+
+  test("has a schema that others may extend", () => {
+    expect(imap.connectSchema.partial().safeParse({}).success).toBe(true);
+    expect(imap.connectSchema.extend({ password: imap.connectSchema.shape.password }).safeParse({ password: "x" }).success).toBe(true);
+  });
+});
+
+describe("changing stored settings", () => {
+  const stored = split({ password: "old", imap: { host: "imap.example.org" }, smtp: { host: "smtp.example.org", password: "smtp old" } }, email);
+
+  test("changes only the password when only that is given", () => {
+    const changed = merge(stored, { password: "new" }, email);
+    expect(changed.settings).toEqual(stored.settings);
+    expect(changed.credentials).toEqual({ password: "new", smtpPassword: "smtp old" });
+  });
+
+  test("moves to the usual port with the security, and keeps a port of one's own otherwise", () => {
+    expect(merge(stored, { imap: { security: "starttls" } }, email).settings.imap).toMatchObject({ port: 143, host: "imap.example.org" });
+    const own = merge(stored, { imap: { port: 1_993, security: "tls" } }, email);
+    expect(merge(own, { imap: { host: "other.example" } }, email).settings.imap).toMatchObject({ host: "other.example", port: 1_993 });
+  });
+
+  test("takes sending away and gives it back", () => {
+    const without = merge(stored, { smtp: null }, email);
+    expect(without.settings.smtp).toBeNull();
+    expect(without.credentials.smtpPassword).toBeNull();
+    expect(merge(without, { smtp: { host: "s.example" } }, email).settings.smtp).toMatchObject({ host: "s.example", port: 465, username: email });
+  });
+
+  test("begins anew with a preset", () => {
+    expect(merge(stored, { preset: "fastmail" }, email).settings).toMatchObject({
+      preset: "fastmail",
+      imap: { host: "imap.fastmail.com" },
+      connectionsMax: 5,
+    });
+  });
+
+  test("still refuses to send the password in the clear by oversight", () => {
+    expect(() => merge(stored, { imap: { security: "none" } }, email)).toThrow(ZodError);
+  });
+});
