@@ -18,6 +18,8 @@ export interface WebhookRelayInput {
   readonly endpointId: WebhookEndpointId;
   /** What an earlier run hands on; absent on the first. */
   readonly state?: WebhookRelayState;
+  /** Tests bring their own figures. */
+  readonly pace?: { readonly idleMs?: number; readonly historyLengthMax?: number };
 }
 
 export interface WebhookRelayState {
@@ -42,7 +44,7 @@ const brokenPauseMsMax = 5 * 60_000;
  * One webhook endpoint's relay: drains what is due, then sleeps until it is woken or the next attempt is due. It decides nothing about a delivery; the
  * drain does, and writes it down. No failure ends it: it ends when nothing is pending, or the endpoint is gone or disabled.
  */
-export async function webhookRelay({ endpointId, state: carried }: WebhookRelayInput): Promise<void> {
+export async function webhookRelay({ endpointId, state: carried, pace = {} }: WebhookRelayInput): Promise<void> {
   const state: WebhookRelayState = carried ?? { v: 1, delivered: 0, failed: 0, brokenDrains: 0, isTagged: false };
   let isWoken = false;
   setHandler(wakeSignal, () => {
@@ -56,11 +58,12 @@ export async function webhookRelay({ endpointId, state: carried }: WebhookRelayI
     tag(state, drained);
     setCurrentDetails(describe(state, drained));
     if (drained?.state === "ended" && !isWoken) return;
-    if (shouldContinueAsNew()) {
+    if (shouldContinueAsNew(pace.historyLengthMax ?? historyLengthMax)) {
       await condition(allHandlersFinished);
-      return continueAsNew<typeof webhookRelay>({ endpointId, state });
+      // The new run begins with a drain, so a wake that came meanwhile is served.
+      return continueAsNew<typeof webhookRelay>({ endpointId, state, pace });
     }
-    const waitMs = waitAfter(drained, state);
+    const waitMs = waitAfter(drained, state, pace.idleMs ?? idleMsMax);
     const wasWoken = waitMs === 0 || (await condition(() => isWoken, waitMs));
     if (!wasWoken && drained?.state === "asleep" && drained.nextDueAt === null) return;
   }
@@ -81,10 +84,10 @@ async function drain(attempt: () => Promise<DrainResult>, state: WebhookRelaySta
   }
 }
 
-function waitAfter(drained: DrainResult | undefined, { brokenDrains }: WebhookRelayState): number {
+function waitAfter(drained: DrainResult | undefined, { brokenDrains }: WebhookRelayState, idleMs: number): number {
   if (drained === undefined) return Math.min(2 ** brokenDrains * 1_000, brokenPauseMsMax);
   if (drained.state !== "asleep") return 0;
-  return drained.nextDueAt === null ? idleMsMax : Math.max(0, drained.nextDueAt - Date.now());
+  return drained.nextDueAt === null ? idleMs : Math.max(0, drained.nextDueAt - Date.now());
 }
 
 function tag(state: WebhookRelayState, drained: DrainResult | undefined): void {
@@ -93,9 +96,9 @@ function tag(state: WebhookRelayState, drained: DrainResult | undefined): void {
   upsertSearchAttributes([{ key: searchAttributes.customerId, value: drained.customerId }]);
 }
 
-function shouldContinueAsNew(): boolean {
+function shouldContinueAsNew(lengthMax: number): boolean {
   const { continueAsNewSuggested, historyLength, targetWorkerDeploymentVersionChanged } = workflowInfo();
-  return continueAsNewSuggested || historyLength > historyLengthMax || targetWorkerDeploymentVersionChanged === true;
+  return continueAsNewSuggested || historyLength > lengthMax || targetWorkerDeploymentVersionChanged === true;
 }
 
 function describe(state: WebhookRelayState, drained: DrainResult | undefined): string {
