@@ -1,4 +1,4 @@
-/** One header field by its place in the source; `value` is unfolded and trimmed, encoded words stand as they came. */
+/** One header field by its place in the source; `value` is unfolded, each fold one space, and trimmed, encoded words stand as they came. */
 export interface Header {
   readonly name: string;
   readonly value: string;
@@ -22,7 +22,7 @@ export function readHeaders(source: string, start: number, end: number): { heade
         name: name.toLowerCase(),
         value: line
           .slice(colon + 1)
-          .replace(/\r?\n/g, "")
+          .replace(/\r?\n[ \t]*/g, " ")
           .trim(),
         start: at,
         end: lineEnd,

@@ -1,4 +1,4 @@
-import { ImapFlow } from "imapflow";
+import { type FetchMessageObject, ImapFlow, type MessageStructureObject } from "imapflow";
 import { expect, test } from "vitest";
 import { makeSamples } from "../../sandbox/samples.ts";
 import { createMailUser, dovecot } from "../helpers/dovecot.ts";
@@ -42,17 +42,34 @@ test("says of every message what Dovecot says: envelope, structure, size, header
     headers: true,
     flags: true,
     internalDate: true,
-    bodyParts: ["1", "2", "1.1", "1.2", "1.mime", "2.mime", "3.header", "header", "text"],
+    bodyParts: ["1", "2", "1.1", "1.2", "1.mime", "2.mime", "header", "text"],
   };
-  const [expected, found] = await Promise.all(
-    [real, ours].map(async (client) => {
-      await client.mailboxOpen("INBOX");
-      return client.fetchAll("1:*", query, { uid: true });
-    }),
-  );
+  const fetched = async (client: ImapFlow) => {
+    await client.mailboxOpen("INBOX");
+    return client.fetchAll("1:*", query, { uid: true });
+  };
+  const [expected, found] = await Promise.all([fetched(real), fetched(ours)]);
   expect(found).toHaveLength(sources.length);
-  const comparable = (messages: typeof found) => messages?.map(({ modseq: _, id: __, emailId: ___, ...rest }) => rest) ?? [];
-  for (const [index, message] of comparable(found).entries()) expect({ index, ...message }).toEqual({ index, ...comparable(expected)[index] });
+  for (const [index, message] of found.entries()) expect({ index, ...comparable(message) }).toEqual({ index, ...comparable(expected[index]) });
   real.close();
   ours.close();
 });
+
+/** Without what differs by right: ids of the server's own, \Recent, and what is said of parts that the structure does not have. */
+function comparable(message: FetchMessageObject | undefined) {
+  if (message === undefined) return {};
+  const { modseq: _modseq, id: _id, emailId: _emailId, threadId: _threadId, bodyParts, flags, headers, ...rest } = message;
+  const numbers = new Set(["", ...partNumbers(rest.bodyStructure)]);
+  return {
+    ...rest,
+    headers: headers?.toString("latin1"),
+    flags: [...(flags ?? [])].filter((flag) => flag !== "\\Recent"),
+    parts: [...(bodyParts ?? [])]
+      .filter(([name]) => numbers.has(name.replace(/\.?(mime|header|text)$/, "")))
+      .map(([name, bytes]) => [name, bytes?.toString("latin1")]),
+  };
+}
+
+function partNumbers(node: MessageStructureObject | undefined): string[] {
+  return node === undefined ? [] : [node.part ?? "1", ...(node.childNodes ?? []).flatMap(partNumbers)];
+}
