@@ -1,14 +1,15 @@
 import {
   type Client,
   isGrpcServiceError,
+  ServiceError,
   WithStartWorkflowOperation,
   WorkflowFailedError,
-  WorkflowNotFoundError,
   WorkflowUpdateFailedError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
 } from "@temporalio/client";
 import {
   ApplicationFailure,
+  TimeoutFailure,
   TypedSearchAttributes,
   type UpdateDefinition,
   WorkflowIdConflictPolicy,
@@ -27,6 +28,7 @@ import {
   wakeSignal,
 } from "../workflows/mailbox.ts";
 import { searchAttributes, type TaskQueue, taskQueueName, workflowIds } from "../workflows/names.ts";
+import { wakeSignal as wakeRelaySignal, webhookRelay } from "../workflows/webhook-relay.ts";
 import type { Commands, MailboxCommand, MailboxTarget } from "./commands.ts";
 import { ApiError } from "./errors.ts";
 
@@ -35,6 +37,8 @@ export interface TemporalOptions {
   readonly taskQueuePrefix: string;
   /** How long a worker has for a command before the caller is told that there is none; shorter in tests. */
   readonly commandTimeoutMs?: number;
+  /** The same for starts and signals, which need the server alone. */
+  readonly serverTimeoutMs?: number;
 }
 
 /** Plenty for a worker that is there: a command is a row and a flag. */
@@ -42,13 +46,20 @@ const commandTimeoutMsDefault = 10_000;
 /** Both sides of a test may use up their own timeouts. Less than what an Idempotency-Key waits before it counts as abandoned. */
 const testTimeoutMs = 50_000;
 const autodetectTimeoutMs = 25_000;
-/** Starting and signalling need the server alone. */
-const serverTimeoutMs = 10_000;
+/** Long enough for a server that is being replaced by the next. */
+const serverTimeoutMsDefault = 10_000;
+/** Readiness is asked for every few seconds, by something with a timeout of its own. */
+const checkTimeoutMs = 2_500;
 /** Pollers ask again every minute at the latest; the server lists them for five. */
 const pollerAliveMs = 75_000;
 
 /** The API's commands on a Temporal client. The client may be lazy: a server that is away is `service_unavailable`, call by call. */
-export function createCommands({ client, taskQueuePrefix, commandTimeoutMs = commandTimeoutMsDefault }: TemporalOptions): Commands {
+export function createCommands({
+  client,
+  taskQueuePrefix,
+  commandTimeoutMs = commandTimeoutMsDefault,
+  serverTimeoutMs = serverTimeoutMsDefault,
+}: TemporalOptions): Commands {
   const mailQueue = taskQueueName(taskQueuePrefix, "mail");
 
   /** How a mailbox's workflow is started, whoever does it. Fairness by customer: one with many mailboxes does not hold up the others. */
@@ -102,12 +113,11 @@ export function createCommands({ client, taskQueuePrefix, commandTimeoutMs = com
     },
     async wakeRelay(endpointId) {
       await withDeadline(client, serverTimeoutMs, () =>
-        client.workflow.signalWithStart("webhookRelay", {
+        client.workflow.signalWithStart(webhookRelay, {
           workflowId: workflowIds.webhookRelay(endpointId),
           taskQueue: mailQueue,
           args: [{ endpointId }],
-          signal: "wake",
-          signalArgs: [],
+          signal: wakeRelaySignal,
         }),
       );
     },
@@ -116,10 +126,10 @@ export function createCommands({ client, taskQueuePrefix, commandTimeoutMs = com
     },
     autodetect: (domain, requestId) => execute(autodetectTimeoutMs, "autodetect", `autodetect/${requestId}`, { domain }),
     async ping() {
-      await withDeadline(client, 3_000, () => client.workflowService.describeNamespace({ namespace: client.options.namespace }));
+      await client.withDeadline(Date.now() + checkTimeoutMs, () => client.workflowService.describeNamespace({ namespace: client.options.namespace }));
     },
     async hasPoller(queue: TaskQueue) {
-      const answer = await withDeadline(client, 3_000, () =>
+      const answer = await client.withDeadline(Date.now() + checkTimeoutMs, () =>
         client.workflowService.describeTaskQueue({
           namespace: client.options.namespace,
           taskQueue: { name: taskQueueName(taskQueuePrefix, queue) },
@@ -148,49 +158,56 @@ async function withDeadline<T>(client: Client, timeoutMs: number, call: () => Pr
   try {
     return await client.withDeadline(Date.now() + timeoutMs, call);
   } catch (error) {
-    throw toRequestError(error);
+    throw await toRequestError(client, error);
   }
 }
 
-/** gRPC status codes. */
-const deadlineExceeded = 4;
-const cancelled = 1;
-
-function toRequestError(error: unknown): unknown {
-  const failure = applicationFailure(error);
-  if (failure !== undefined) {
-    if (isMailErrorCode(failure.type ?? "")) return new MailError(failure.type as MailError["code"], { doing: failure.message, cause: error });
-    return new ApiError("conflict", { detail: failure.message, cause: error });
-  }
-  if (error instanceof WorkflowFailedError || isTimeout(error)) {
+async function toRequestError(client: Client, error: unknown): Promise<unknown> {
+  const refusal = refusalOf(error);
+  if (refusal !== undefined) return refusal;
+  if (!isTimeout(error) && !isServiceError(error)) return error;
+  if (await answers(client)) {
     return new ApiError("service_unavailable", {
       detail: "No worker has answered in time. What was asked may still be carried out when one does.",
       headers: { "Retry-After": "10" },
       cause: error,
     });
   }
-  if (isGrpcServiceError(error) || isGrpcCause(error) || error instanceof WorkflowNotFoundError) {
-    return new ApiError("service_unavailable", { detail: "Temporal does not answer.", headers: { "Retry-After": "5" }, cause: error });
-  }
-  return error;
+  return new ApiError("service_unavailable", { detail: "Temporal does not answer.", headers: { "Retry-After": "5" }, cause: error });
 }
 
-function applicationFailure(error: unknown): ApplicationFailure | undefined {
+/** What a workflow threw for its caller to read: a mail problem, or a refusal in its own words. A failure of any other type is a fault of ours. */
+function refusalOf(error: unknown): Error | undefined {
   if (!(error instanceof WorkflowUpdateFailedError || error instanceof WorkflowFailedError)) return undefined;
   for (let cause: unknown = error.cause; cause instanceof Error; cause = cause.cause) {
-    if (cause instanceof ApplicationFailure) return cause;
+    if (!(cause instanceof ApplicationFailure)) continue;
+    const { type } = cause;
+    if (typeof type === "string" && isMailErrorCode(type)) return new MailError(type, { doing: cause.message, cause: error });
+    return error instanceof WorkflowUpdateFailedError && error.cause === cause
+      ? new ApiError("conflict", { detail: cause.message, cause: error })
+      : undefined;
   }
   return undefined;
 }
 
-function isTimeout(error: unknown): boolean {
-  if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (isGrpcServiceError(cause) && (cause.code === deadlineExceeded || cause.code === cancelled)) return true;
+/** A deadline looks the same whether no worker took the task or no server took the call; one short question tells. */
+async function answers(client: Client): Promise<boolean> {
+  try {
+    await client.withDeadline(Date.now() + 1_000, () => client.workflowService.getSystemInfo({}));
+    return true;
+  } catch {
+    return false;
   }
-  return false;
 }
 
-function isGrpcCause(error: unknown): boolean {
-  return error instanceof Error && isGrpcServiceError(error.cause);
+function isTimeout(error: unknown): boolean {
+  if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
+  return error instanceof WorkflowFailedError && error.cause instanceof TimeoutFailure;
+}
+
+function isServiceError(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (isGrpcServiceError(cause) || cause instanceof ServiceError) return true;
+  }
+  return false;
 }

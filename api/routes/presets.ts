@@ -4,20 +4,22 @@ import { route } from "../route.ts";
 
 const tags = ["Mailboxes"];
 
-const serverSchema = z.strictObject({
+export const presetServerSchema = z.strictObject({
   host: z.string(),
   port: z.int(),
   security: z.enum(["tls", "starttls", "none"]),
   userName: z.enum(["address", "local-part"]).describe("What the server takes as the user name."),
 });
 
+export const authKindSchema = z.enum(["password", "app-password", "oauth"]);
+
 const presetSchema = z
   .strictObject({
     name: z.string().describe("For `preset` in `POST /v1/mailboxes`."),
     displayName: z.string(),
-    imap: serverSchema,
-    smtp: serverSchema,
-    auth: z.array(z.enum(["password", "app-password", "oauth"])).describe("How mail programs get in; `oauth` alone means that no password does."),
+    imap: presetServerSchema,
+    smtp: presetServerSchema,
+    auth: z.array(authKindSchema).describe("How mail programs get in; `oauth` alone means that no password does."),
     helpUrl: z.string().nullable().describe("Where an owner makes an app password or switches IMAP on."),
     domains: z.array(z.string()),
   })

@@ -9,7 +9,7 @@ import { routes as allRoutes } from "../../api/routes/index.ts";
 import { type Config, loadConfig } from "../../config.ts";
 import { createAccessKey, type NewAccessKey } from "../../db/access-keys.ts";
 import { createCustomer } from "../../db/customers.ts";
-import type { Database } from "../../db/database.ts";
+import { type Database, openDatabase } from "../../db/database.ts";
 import { keyScopes } from "../../domain/access.ts";
 import type { CustomerId } from "../../domain/ids.ts";
 import { createLogger } from "../../logging.ts";
@@ -46,6 +46,8 @@ export interface ApiOptions {
   readonly routes?: readonly Route[];
   readonly env?: Readonly<Record<string, string>>;
   readonly commands?: (config: Config) => Commands;
+  /** Serves from the DATABASE_URL of `env`, behind which nothing answers, while keys are still made in the real one. */
+  readonly isDatabaseGone?: boolean;
 }
 
 /** The API on a database of its own and a free port, strict about its own answers. Without commands, whatever needs Temporal is a 500. */
@@ -61,7 +63,8 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
   const closing = new AbortController();
   const log = createLogger(config.log, {}, lineSink(logLines));
   const commands = options.commands?.(config) ?? noCommands;
-  const app = createApp({ config, db: database.db, commands, log, closing: closing.signal, isStrict: true }, options.routes ?? allRoutes);
+  const db = options.isDatabaseGone === true ? openDatabase(config.database) : database.db;
+  const app = createApp({ config, db, commands, log, closing: closing.signal, isStrict: true }, options.routes ?? allRoutes);
   const server = createServer(app).listen(0, "127.0.0.1");
   await once(server, "listening");
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -86,6 +89,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
       closing.abort();
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
+      if (db !== database.db) await db.destroy();
       await database.drop();
     },
   };

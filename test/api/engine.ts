@@ -1,0 +1,95 @@
+import { randomBytes } from "node:crypto";
+import { Client, Connection } from "@temporalio/client";
+import { NativeConnection, Runtime, Worker } from "@temporalio/worker";
+import { createActivities } from "../../activities/index.ts";
+import { createSessions } from "../../activities/sessions.ts";
+import { createCommands } from "../../api/temporal-commands.ts";
+import { createLogger } from "../../logging.ts";
+import { createHostResolver } from "../../network/resolve-host.ts";
+import { getProvider } from "../../providers/index.ts";
+import { createSignals } from "../../workers/signals.ts";
+import { type TaskQueue, taskQueueName } from "../../workflows/names.ts";
+import { temporalAddress, temporalNamespace } from "../helpers/temporal.ts";
+import { type Api, startApi } from "./api.ts";
+
+export interface WholeApi extends Api {
+  readonly client: Client;
+  readonly taskQueuePrefix: string;
+  /** Starts workers for these queues; they stop with the API. */
+  startWorkers(queues: readonly TaskQueue[]): Promise<void>;
+}
+
+/** The API with the real Temporal behind it, on task queues of its own, and workers on demand. */
+export async function startWholeApi(options: { readonly timeoutMs?: number; readonly address?: string } = {}): Promise<WholeApi> {
+  const taskQueuePrefix = `api-${randomBytes(4).toString("hex")}`;
+  const connection = Connection.lazy({ address: options.address ?? temporalAddress() });
+  const client = new Client({ connection, namespace: temporalNamespace() });
+  const timeouts = options.timeoutMs === undefined ? {} : { commandTimeoutMs: options.timeoutMs, serverTimeoutMs: options.timeoutMs };
+  const api = await startApi({
+    commands: () => createCommands({ client, taskQueuePrefix, ...timeouts }),
+  });
+  const stops: (() => Promise<void>)[] = [];
+  return {
+    ...api,
+    client,
+    taskQueuePrefix,
+    async startWorkers(queues) {
+      stops.push(await startWorkers(api, client, taskQueuePrefix, queues));
+    },
+    async [Symbol.asyncDispose]() {
+      for (const stop of stops) await stop();
+      await connection.close();
+      await api[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function startWorkers(api: Api, client: Client, prefix: string, queues: readonly TaskQueue[]): Promise<() => Promise<void>> {
+  quietRuntime();
+  const connection = await NativeConnection.connect({ address: temporalAddress() });
+  const resolveHost = createHostResolver({ allowPrivateNetworks: api.config.allowPrivateNetworks });
+  const sessions = createSessions({ keyRing: api.config.keyRing, getProvider, resolveHost });
+  const activities = createActivities(
+    {
+      db: api.db,
+      databaseUrl: api.config.database.url,
+      keyRing: api.config.keyRing,
+      log: createLogger({ level: "silent", isPretty: false }),
+      signals: createSignals(client, prefix),
+      resolveHost,
+      getProvider,
+      allowPrivateNetworks: api.config.allowPrivateNetworks,
+      sync: api.config.sync,
+    },
+    sessions,
+  );
+  const workflowsPath = new URL("../../workflows/index.ts", import.meta.url).pathname;
+  const workers = await Promise.all(
+    queues.map((queue) =>
+      Worker.create({
+        connection,
+        namespace: temporalNamespace(),
+        taskQueue: taskQueueName(prefix, queue),
+        activities,
+        ...(queue === "mail" ? { workflowsPath } : {}),
+        shutdownForceTime: "5 seconds",
+      }),
+    ),
+  );
+  const running = Promise.all(workers.map((worker) => worker.run()));
+  running.catch(() => {});
+  return async () => {
+    for (const worker of workers) worker.shutdown();
+    await running.catch(() => {});
+    await sessions.closeAll();
+    await connection.close();
+  };
+}
+
+let isQuiet = false;
+
+function quietRuntime(): void {
+  if (isQuiet) return;
+  isQuiet = true;
+  Runtime.install({ telemetryOptions: { logging: { filter: "OFF" } }, shutdownSignals: [] });
+}
