@@ -8,6 +8,7 @@ import { type AppPart, startAppPart } from "./embedded/app-part.ts";
 import { keptSecret, lockDataDir, makeDataDir } from "./embedded/data-dir.ts";
 import { ensureKeys, ensureSandboxMailbox, type Keys } from "./embedded/first-run.ts";
 import { followLog } from "./embedded/log-follower.ts";
+import { endLeftover } from "./embedded/pid-file.ts";
 import { requirePort } from "./embedded/ports.ts";
 import { startPostgres } from "./embedded/postgres.ts";
 import { type RunningPart, StartError, signal } from "./embedded/processes.ts";
@@ -98,8 +99,12 @@ const stopOrder: readonly (readonly string[])[] = [["api"], ["worker"], ["sandbo
 /** These keep nothing in memory that matters; the others get the chance to close their files. */
 const mayBeKilled: readonly string[] = ["api", "worker", "sandbox"];
 
+const programs = { api: "api/server.ts", worker: "workers/worker.ts", sandbox: "sandbox/server.ts" } as const;
+
 async function startAll(run: Run): Promise<void> {
   const { settings } = run;
+  await step("ending what an earlier start left running", say, () => endLeftovers(settings));
+  await requirePorts(settings);
   const [databaseUrl, temporal] = await Promise.all([prepareDatabase(run), prepareTemporal(run)]);
   const env = {
     ...process.env,
@@ -113,13 +118,21 @@ async function startAll(run: Run): Promise<void> {
     // The terminal shows warnings out of the logs, which must be JSON for that.
     EVERPOST_LOG_PRETTY: "false",
   };
-  const app = (name: string, file: string, more: Readonly<Record<string, string>> = {}) =>
+  const app: StartApp = (name, more = {}) =>
     step(`starting the ${name}`, say, () =>
-      run.keep(name, (log) => startAppPart({ name: `the ${name}`, file, env: { ...env, ...more }, logFile: log.file, lastWords: log.lastWords })),
+      run.keep(name, (log) =>
+        startAppPart({
+          name: `the ${name}`,
+          file: programs[name],
+          env: { ...env, ...more },
+          logFile: log.file,
+          pidFile: pidFile(settings, name),
+          lastWords: log.lastWords,
+        }),
+      ),
     );
-  await requirePort(settings.apiPort, "the API", "EVERPOST_API_PORT", 15_000);
   const keys = await makeKeys(databaseUrl, settings.dataDir);
-  const [, , sandbox] = await Promise.all([app("worker", "workers/worker.ts"), app("api", "api/server.ts"), startSandbox(run, app)]);
+  const [, , sandbox] = await Promise.all([app("worker"), app("api"), startSandbox(run, app)]);
   const apiUrl = `http://127.0.0.1:${settings.apiPort}`;
   const account = sandbox === undefined ? undefined : sandboxAccount(sandbox.now, settings);
   const mailbox =
@@ -130,6 +143,23 @@ async function startAll(run: Run): Promise<void> {
           mailboxId: await step("connecting the sandbox mailbox", say, () => ensureSandboxMailbox(apiUrl, keys.customer, account, settings.dataDir)),
         };
   console.log(summary({ settings, apiUrl, temporal, keys, sandbox: mailbox }));
+}
+
+/** Our programs end by themselves when their supervisor is gone, but one that hangs would work on beside its successor and hold its port. */
+async function endLeftovers(settings: StartSettings): Promise<void> {
+  const names = Object.keys(programs) as (keyof typeof programs)[];
+  await Promise.all(names.map((name) => endLeftover(pidFile(settings, name), programs[name], "SIGTERM", 15_000)));
+}
+
+function pidFile(settings: StartSettings, name: string): string {
+  return join(settings.dataDir, "logs", `${name}.pid`);
+}
+
+async function requirePorts({ apiPort, sandbox }: StartSettings): Promise<void> {
+  await requirePort(apiPort, "the API", "EVERPOST_API_PORT");
+  if (sandbox === undefined) return;
+  await requirePort(sandbox.imapPort, "the sandbox's IMAP server", "EVERPOST_SANDBOX_IMAP_PORT");
+  await requirePort(sandbox.smtpPort, "the sandbox's SMTP server", "EVERPOST_SANDBOX_SMTP_PORT");
 }
 
 async function prepareDatabase(run: Run): Promise<string> {
@@ -222,14 +252,12 @@ async function makeKeys(databaseUrl: string, dataDir: string): Promise<Keys> {
   }
 }
 
-type StartApp = (name: string, file: string, more?: Readonly<Record<string, string>>) => Promise<Supervised<AppPart>>;
+type StartApp = (name: keyof typeof programs, more?: Readonly<Record<string, string>>) => Promise<Supervised<AppPart>>;
 
 async function startSandbox({ settings }: Run, app: StartApp): Promise<Supervised<AppPart> | undefined> {
   if (settings.sandbox === undefined) return undefined;
   const { imapPort, smtpPort } = settings.sandbox;
-  await requirePort(imapPort, "the sandbox's IMAP server", "EVERPOST_SANDBOX_IMAP_PORT", 15_000);
-  await requirePort(smtpPort, "the sandbox's SMTP server", "EVERPOST_SANDBOX_SMTP_PORT", 15_000);
-  return app("sandbox", "sandbox/server.ts", {
+  return app("sandbox", {
     SANDBOX_DATA_DIR: join(settings.dataDir, "sandbox"),
     SANDBOX_IMAP_PORT: String(imapPort),
     SANDBOX_SMTP_PORT: String(smtpPort),

@@ -1,5 +1,6 @@
 import { closeSync, openSync } from "node:fs";
 import { readyMessage, spawnEntryPoint } from "./entry-point.ts";
+import { keepPid } from "./pid-file.ts";
 import { type RunningPart, runningPart, StartError } from "./processes.ts";
 
 export interface AppPartOptions {
@@ -7,6 +8,8 @@ export interface AppPartOptions {
   readonly file: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly logFile: string;
+  /** Names the process, for the next start to end it should this one be killed. */
+  readonly pidFile: string;
   readonly lastWords: () => string;
 }
 
@@ -23,6 +26,7 @@ export async function startAppPart(options: AppPartOptions): Promise<AppPart> {
   const child = spawnEntryPoint(options.file, { env: options.env, output: log });
   closeSync(log);
   const part = runningPart(child, "SIGTERM", 15_000);
+  keepPid(options.pidFile, part);
   const { promise, resolve, reject } = Promise.withResolvers<Readonly<Record<string, unknown>>>();
   child.on("message", (message) => {
     const ready = readyMessage(message);

@@ -24,7 +24,7 @@ export function isPortFree(port: number): Promise<boolean> {
 }
 
 /** Fails when a port stays taken: a server that cannot bind it would end, while whoever holds it might answer in its place. */
-export async function requirePort(port: number, what: string, setting?: string, patienceMs = 3_000): Promise<void> {
+export async function requirePort(port: number, what: string, setting?: string, patienceMs = 1_500): Promise<void> {
   const deadline = performance.now() + patienceMs;
   while (!(await isPortFree(port))) {
     if (performance.now() > deadline) {

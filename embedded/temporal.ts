@@ -1,11 +1,12 @@
 import { spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Connection } from "@temporalio/client";
 import { searchAttributes } from "../workflows/names.ts";
+import { endLeftover, keepPid } from "./pid-file.ts";
 import { requirePort } from "./ports.ts";
-import { commandLine, endProcess, isAlive, type RunningPart, runningPart, StartError } from "./processes.ts";
+import { type RunningPart, runningPart, StartError } from "./processes.ts";
 import { type TemporalBinary, temporalCliVersion, versionOf } from "./temporal-binary.ts";
 
 export interface TemporalOptions {
@@ -34,7 +35,7 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
   const dbFile = resolve(options.dbFile);
   mkdirSync(dirname(dbFile), { recursive: true });
   const pidFile = `${dbFile}.pid`;
-  await stopLeftover(pidFile, dbFile);
+  await endLeftover(pidFile, dbFile, "SIGTERM", 10_000);
   await refuseOtherVersion(options.binary, dbFile);
   await requirePort(options.port, "the Temporal server", options.portSettings?.port);
   if (options.uiPort !== undefined) await requirePort(options.uiPort, "the Temporal UI", options.portSettings?.uiPort);
@@ -47,10 +48,7 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
   });
   closeSync(log);
   const part = runningPart(child, "SIGTERM", 10_000);
-  writeFileSync(pidFile, String(part.pid));
-  void part.exited.then(() => {
-    if (existsSync(pidFile) && readFileSync(pidFile, "utf8") === String(part.pid)) rmSync(pidFile, { force: true });
-  });
+  keepPid(pidFile, part);
   const address = `127.0.0.1:${options.port}`;
   try {
     await untilAnswers(part, address, options);
@@ -88,13 +86,6 @@ const dynamicConfig = {
 /** TEMPORAL_* variables of the caller are the CLI's settings too, and would point the server elsewhere. */
 function serverEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("TEMPORAL_")));
-}
-
-async function stopLeftover(pidFile: string, dbFile: string): Promise<void> {
-  if (!existsSync(pidFile)) return;
-  const pid = Number(readFileSync(pidFile, "utf8"));
-  if (Number.isInteger(pid) && pid > 1 && isAlive(pid) && commandLine(pid)?.includes(dbFile) === true) await endProcess(pid, "SIGTERM", 10_000);
-  rmSync(pidFile, { force: true });
 }
 
 /** The CLI does not migrate a development server's file to another version; starting on it anyway ends in errors that name no cause. */
