@@ -89,14 +89,14 @@ function deliver(source: Buffer, session: SMTPServerSession, options: SmtpOption
       `\tfor <${address}>; ${new Date().toUTCString().replace("GMT", "+0000")}`,
       "",
     ].join("\r\n");
-    addMessages(account, inbox, [{ source: Buffer.concat([Buffer.from(trace), withoutNul(source)]), flags: [], receivedAt: Date.now() }]);
+    addMessages(account, inbox, [{ source: Buffer.concat([Buffer.from(trace), normalised(source)]), flags: [], receivedAt: Date.now() }]);
   }
   return elsewhere;
 }
 
-/** IMAP has no way to hand out a NUL byte, so it becomes 0x80, as with Dovecot. */
-function withoutNul(source: Buffer): Buffer {
-  return source.includes(0) ? (source.map((byte) => (byte === 0 ? 0x80 : byte)) as Buffer) : source;
+/** Bare line ends become CRLF, and a NUL byte, which IMAP has no way to hand out, becomes 0x80, both as a delivery to Dovecot does it. */
+function normalised(source: Buffer): Buffer {
+  return Buffer.from(source.toString("latin1").replace(/\r?\n/g, "\r\n").replaceAll("\0", "\x80"), "latin1");
 }
 
 function replyError(responseCode: number, message: string): Error {

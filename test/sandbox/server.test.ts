@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { createTransport } from "nodemailer";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { SandboxAccount } from "../../sandbox/server.ts";
-import { alex, imapClient, loggedIn, mail, sam, temporarySandbox } from "./helpers.ts";
+import { alex, imapClient, loggedIn, mail, rawClient, sam, temporarySandbox } from "./helpers.ts";
 
 const node = join(process.cwd(), "node_modules", ".bin", "node");
 
@@ -67,11 +67,18 @@ describe("mail by SMTP", () => {
     await expect(transport({ user: alex.email, pass: "wrong" }).verify()).rejects.toMatchObject({ responseCode: 535 });
   });
 
-  test("with a NUL byte is taken, without it", async () => {
-    await transport().sendMail({ envelope: { from: "a@b.example", to: alex.email }, raw: mail("nul", "a\0b\r\n") });
+  test("with a NUL byte and bare line ends is taken, without them", async () => {
+    const smtp = await rawClient(sandbox.smtpPort);
+    await smtp.until(/220/); // who talks before is taken for a spammer
+    smtp.send("HELO test\r\nMAIL FROM:<a@b.example>\r\n");
+    smtp.send(`RCPT TO:<${alex.email}>\r\nDATA\r\n`);
+    await smtp.until(/354/);
+    smtp.send(`${mail("nul", "").trimEnd()}\r\n\na\0b\nc\r\n.\r\n`);
+    await smtp.until(/250 2.0.0/);
+    smtp.socket.destroy();
     const client = await loggedIn(sandbox.imapPort);
     await client.command("SELECT INBOX");
-    expect(await client.command("FETCH 1 BODY[TEXT]")).toContain("a\x80b");
+    expect(await client.command("FETCH 1 BODY[TEXT]")).toContain("\r\na\x80b\r\nc\r\n");
     client.socket.destroy();
   });
 });
