@@ -38,6 +38,7 @@ const bodies: Readonly<Record<string, unknown>> = {
   createCustomer: { name: "x" },
   createAccessKey: { name: "x" },
   createWebhookEndpoint: { url: "https://example.com/hook" },
+  replayWebhookEvents: { eventId: "evt_1CbWqaK3zvYyZ9rNbX1pQ4" },
 };
 
 /** Filters that name a thing: another customer's must find nothing. */
