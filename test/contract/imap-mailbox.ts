@@ -5,15 +5,25 @@ import type { MailProvider } from "../../providers/provider.ts";
 import { startProxy } from "../helpers/tcp-proxy.ts";
 import type { TestMailbox, TestMessage } from "./mail-provider.contract.ts";
 
+/** The server as if it lacked these capabilities: what it says of itself is changed on the way. */
+export function withoutCapabilities(names: readonly string[]): (bytes: Buffer) => Buffer {
+  const pattern = new RegExp(` (${names.join("|")})(?=[ \\]\r])`, "g");
+  return (bytes) => {
+    const text = bytes.toString("latin1");
+    return text.includes("CAPABILITY") ? Buffer.from(text.replace(pattern, ""), "latin1") : bytes;
+  };
+}
+
 export interface ImapAccount {
   readonly port: number;
   readonly email: string;
   readonly password: string;
+  readonly fromServer?: (bytes: Buffer) => Buffer;
 }
 
 /** An account at a real IMAP server on this machine, with a second client for what "somebody else" does there. */
-export async function openImapMailbox({ port, email, password }: ImapAccount): Promise<TestMailbox> {
-  const proxy = await startProxy(port);
+export async function openImapMailbox({ port, email, password, fromServer }: ImapAccount): Promise<TestMailbox> {
+  const proxy = await startProxy(port, fromServer);
   const opened: MailProvider[] = [];
   const hand = new ImapFlow({
     host: "127.0.0.1",

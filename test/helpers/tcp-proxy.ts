@@ -14,7 +14,8 @@ export interface TcpProxy {
   close(): Promise<void>;
 }
 
-export async function startProxy(targetPort: number): Promise<TcpProxy> {
+/** `fromServer` may change what the server says on its way to the client. */
+export async function startProxy(targetPort: number, fromServer: (bytes: Buffer) => Buffer = (bytes) => bytes): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   let isFrozen = false;
   let connections = 0;
@@ -28,7 +29,7 @@ export async function startProxy(targetPort: number): Promise<TcpProxy> {
       sockets.add(from);
       from.on("error", () => {});
       from.on("data", (bytes) => {
-        if (!isFrozen) to.write(bytes);
+        if (!isFrozen) to.write(from === upstream ? fromServer(bytes) : bytes);
       });
       from.on("close", () => {
         sockets.delete(from);
