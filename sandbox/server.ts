@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { connect } from "node:net";
 import { join, resolve } from "node:path";
 import { startImapServer } from "./imap/server.ts";
-import { type Account, addMessages, closeAccount, createFolder, openAccount } from "./imap/store.ts";
+import { type Account, closeAccount, createFolder, openAccount } from "./imap/store.ts";
 import { makeSamples } from "./samples.ts";
 import { startSmtpServer } from "./smtp.ts";
 
@@ -98,13 +98,17 @@ async function refuseWhileAnotherRuns(dataDir: string): Promise<void> {
 
 function openMailbox({ dataDir, withSamples = true }: SandboxOptions, email: string): Account {
   const account = openAccount(join(dataDir, "accounts", email.toLowerCase().replace(/[^a-z0-9@.+_-]/g, "_")), email);
-  // INBOX comes last, so that a first start cut short begins anew where it stopped.
+  // INBOX comes last, so that a first start that was cut short is finished by the next.
   if (account.folders.has("INBOX")) return account;
   const samples = withSamples ? makeSamples({ now: new Date(), email }) : [];
   for (const [path, specialUse] of folders) {
-    const folder = account.folders.get(path) ?? createFolder(account, path, specialUse);
-    const missing = samples.filter((sample) => sample.folder === path).slice(folder.messages.size);
-    if (missing.length > 0) addMessages(account, folder, missing);
+    if (account.folders.has(path)) continue;
+    createFolder(
+      account,
+      path,
+      specialUse,
+      samples.filter((sample) => sample.folder === path),
+    );
   }
   return account;
 }

@@ -97,11 +97,14 @@ export function closeAccount(account: Account): void {
   closeSync(account.journal);
 }
 
-export function createFolder(account: Account, path: string, specialUse?: string): Folder {
+/** Makes a folder, with its first messages in the same transaction: it is never seen half filled. */
+export function createFolder(account: Account, path: string, specialUse?: string, first: readonly NewMessage[] = []): Folder {
   const uidValidity = Math.max(Math.floor(Date.now() / 1000), account.uidValidityLast + 1);
+  const id = randomUUID();
   commit(account, [
-    { op: "folder", id: randomUUID(), path, specialUse, uidValidity, uidNext: 1, modseq: 1 },
+    { op: "folder", id, path, specialUse, uidValidity, uidNext: 1, modseq: 1 },
     { op: "subscribe", path, on: true },
+    ...(first.length === 0 ? [] : [{ op: "add" as const, id, modseq: 2, messages: storeSources(account, first, 1) }]),
   ]);
   return account.folders.get(path) as Folder;
 }
@@ -124,11 +127,7 @@ export function setSubscribed(account: Account, path: string, on: boolean): void
 
 /** Files new messages and returns their UIDs. Once this returns, a killed process has them still. */
 export function addMessages(account: Account, folder: Folder, added: readonly NewMessage[]): number[] {
-  const messages = added.map(({ source, flags, receivedAt }, index) => {
-    const file = `${randomUUID()}.eml`;
-    writeFileSync(sourcePath(account, file), source, { mode: 0o600 });
-    return { uid: folder.uidNext + index, file, size: source.length, receivedAt, flags };
-  });
+  const messages = storeSources(account, added, folder.uidNext);
   commit(account, [{ op: "add", id: folder.id, modseq: folder.modseq + 1, messages }]);
   return messages.map((message) => message.uid);
 }
@@ -169,6 +168,15 @@ export function readSource(account: Account, message: Message): string {
 /** Whether the name is a folder or a level above one. */
 export function hasFoldersBelow(account: Account, path: string): boolean {
   return [...account.folders.keys()].some((other) => other.startsWith(`${path}/`));
+}
+
+/** Writes the sources, which count for nothing until the journal speaks of them. */
+function storeSources(account: Account, added: readonly NewMessage[], uidNext: number): StoredMessage[] {
+  return added.map(({ source, flags, receivedAt }, index) => {
+    const file = `${randomUUID()}.eml`;
+    writeFileSync(sourcePath(account, file), source, { mode: 0o600 });
+    return { uid: uidNext + index, file, size: source.length, receivedAt, flags };
+  });
 }
 
 function commit(account: Account, changes: readonly Change[]): void {

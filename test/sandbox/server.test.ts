@@ -1,12 +1,14 @@
 import { type ChildProcess, execFile, fork } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { createTransport } from "nodemailer";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { makeSamples } from "../../sandbox/samples.ts";
 import type { SandboxAccount } from "../../sandbox/server.ts";
+import { until } from "../helpers/wait.ts";
 import { alex, imapClient, loggedIn, mail, rawClient, sam, temporarySandbox } from "./helpers.ts";
 
 const node = join(process.cwd(), "node_modules", ".bin", "node");
@@ -127,6 +129,23 @@ describe("the process", () => {
     again.close();
     second.child.kill("SIGTERM");
     expect(await once(second.child, "exit")).toEqual([0, null]);
+  });
+
+  test("killed in the middle of its first start finishes it at the next", async () => {
+    const child = fork("sandbox/server.ts", { execPath: node, execArgv: [], env: { ...process.env, SANDBOX_DATA_DIR: dataDir } });
+    children.push(child);
+    const messages = join(dataDir, "accounts", "alex@sandbox.everpost.test", "messages");
+    await until(() => existsSync(messages) && readdirSync(messages).length > 20, "the first samples");
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    const { imapPort, accounts } = await start();
+    const client = await imapClient({ imapPort }, accounts[0]);
+    const folders = await client.list({ statusQuery: { messages: true } });
+    client.close();
+    const samples = makeSamples({ now: new Date(), email: "alex@sandbox.everpost.test" });
+    for (const { path, status } of folders)
+      expect([path, status?.messages ?? 0]).toEqual([path, samples.filter(({ folder }) => folder === path).length]);
+    expect(readdirSync(messages)).toHaveLength(samples.length);
   });
 
   test("killed at any moment keeps what it has acknowledged", async () => {
