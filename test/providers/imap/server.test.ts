@@ -268,6 +268,31 @@ describe("mail as it really is", () => {
   });
 });
 
+describe("an answer that cannot be parsed", () => {
+  test("keeps back neither the other messages nor the one it is about", async () => {
+    const user = await createMailUser();
+    // An unterminated string in one message's ENVELOPE, as a broken server sends it.
+    const proxy = await startProxy(dovecot().imapPort, (bytes) =>
+      Buffer.from(bytes.toString("latin1").replaceAll('"broken subject"', '"broken subject'), "latin1"),
+    );
+    toClose.push(proxy);
+    const provider = open(user, plain(proxy.port));
+    const { cursor } = await provider.pullChanges(inbox, undefined, { limit: 10 });
+    for (const subject of ["first", "broken subject", "last"]) await deliver(user.email, `Subject: ${subject}\r\n\r\nx`);
+    const page = await provider.pullChanges(inbox, cursor, { limit: 10 });
+    expect(page.added.map(({ ref, envelope }) => [ref, envelope.subject])).toEqual([
+      ["1", "first"],
+      ["2", ""],
+      ["3", "last"],
+    ]);
+    expect(page.added[1]?.sizeBytes).toBeGreaterThan(0);
+    const next = await provider.pullChanges(inbox, page.cursor, { limit: 10 });
+    expect(next).toMatchObject({ added: [], present: undefined, more: false });
+    const history = await provider.pullHistory(inbox, { ...cursor, below: 4 }, { limit: 10 });
+    expect(history.messages.map(({ ref }) => ref)).toEqual(["3", "2", "1"]);
+  });
+});
+
 describe("a test of the connection", () => {
   test("reports each side, the one that works and the one that does not", async () => {
     const user = await createMailUser();
