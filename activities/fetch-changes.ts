@@ -3,7 +3,7 @@ import type { Database } from "../db/database.ts";
 import { listSyncFolders, recordFolderCounts, recordFolderProblem, type SyncFolder, saveFolders } from "../db/folder-sync.ts";
 import { findWorkMailbox, recordImportStarted, recordSuccess, type WorkMailbox } from "../db/mailbox-state.ts";
 import { pendingWork } from "../db/pending-work.ts";
-import { CursorMoved, type PageOwner, storeChanges } from "../db/store-page.ts";
+import { CursorMoved, type PageOwner, type PageTexts, storeChanges } from "../db/store-page.ts";
 import { MailError, toProblem } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import type { RemoteMessage } from "../domain/message.ts";
@@ -39,6 +39,8 @@ const livePageSize = 100;
 const pagesMax = 10;
 /** What is read of a text to make a line of preview. */
 const snippetBytes = 4_096;
+/** What is told of a text at most: a webhook's body is no place for a book. */
+const keptBytes = 64 * 1024;
 
 export interface FetchDependencies {
   readonly db: Database;
@@ -93,7 +95,7 @@ async function foldersToRead(
 }
 
 /** Reads one folder to its end, or for as many pages as one call may take. True when more waits. */
-async function readFolder(
+export async function readFolder(
   deps: FetchDependencies,
   mailbox: WorkMailbox,
   provider: MailProvider,
@@ -107,7 +109,7 @@ async function readFolder(
       if (pages === pagesMax) return true;
       const scope = { path: folder.path };
       const page = await provider.pullChanges(scope, folder.cursor ?? undefined, { limit: livePageSize, isThorough, signal });
-      await storeChanges(deps.db, ownerOf(mailbox), folder, page, await snippetsOf(provider, scope, page.added, signal));
+      await storeChanges(deps.db, ownerOf(mailbox), folder, page, await textsOf(provider, scope, page.added, mailbox.tellsText, signal));
       if (page.reset) await recordImportStarted(deps.db, mailbox.id);
       if (!page.more) return false;
       folder = await reload(deps.db, mailbox.id, folder.path);
@@ -136,15 +138,22 @@ async function reload(db: Database, mailboxId: MailboxId, path: string): Promise
   return (await listSyncFolders(db, mailboxId)).find((folder) => folder.path === path);
 }
 
-async function snippetsOf(
+/** The beginnings of new messages' texts: a line of preview, and more where an endpoint asks for it. */
+async function textsOf(
   provider: MailProvider,
   scope: { readonly path: string },
   messages: readonly RemoteMessage[],
+  isKept: boolean,
   signal: AbortSignal,
-): Promise<ReadonlyMap<string, string>> {
-  if (messages.length === 0) return new Map();
-  const texts = await provider.fetchTexts(scope, messages, { bytesMax: snippetBytes, signal });
-  return new Map([...texts].map(([ref, text]) => [ref, makeSnippet(text)]));
+): Promise<PageTexts> {
+  if (messages.length === 0) return { snippets: new Map(), kept: new Map() };
+  const bytesMax = isKept ? keptBytes : snippetBytes;
+  const texts = await provider.fetchTexts(scope, messages, { bytesMax, signal });
+  const kept = [...texts].map(([ref, text]) => [ref, { text, isTruncated: Buffer.byteLength(text) >= bytesMax - 3 }] as const);
+  return {
+    snippets: new Map([...texts].map(([ref, text]) => [ref, makeSnippet(text)])),
+    kept: new Map(isKept ? kept : []),
+  };
 }
 
 /**

@@ -1,6 +1,7 @@
 import { sweepConnectionTests } from "../db/connection-tests.ts";
 import { sweepIdempotencyKeys } from "../db/idempotency.ts";
 import { listLostMailboxes } from "../db/lost-mailboxes.ts";
+import { sweepMessageTexts } from "../db/message-texts.ts";
 import { listShards } from "../db/watches.ts";
 import { listStaleAwakeEndpoints } from "../db/webhook-deliveries.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
@@ -24,8 +25,12 @@ export function housekeepingActivities({ db, signals, log }: ActivityDependencie
     },
 
     /** Removes what is kept for a while only. */
-    async sweep(): Promise<{ readonly connectionTests: number; readonly idempotencyKeys: number }> {
-      return { connectionTests: await sweepConnectionTests(db), idempotencyKeys: await sweepIdempotencyKeys(db) };
+    async sweep(): Promise<{ readonly connectionTests: number; readonly idempotencyKeys: number; readonly texts: number }> {
+      return {
+        connectionTests: await sweepConnectionTests(db),
+        idempotencyKeys: await sweepIdempotencyKeys(db),
+        texts: await sweepMessageTexts(db),
+      };
     },
   };
 }

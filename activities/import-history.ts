@@ -7,7 +7,7 @@ import { CursorMoved, storeHistory } from "../db/store-page.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import type { SyncCursor } from "../domain/sync.ts";
 import type { MailProvider } from "../providers/provider.ts";
-import { ownerOf } from "./fetch-changes.ts";
+import { ownerOf, readFolder } from "./fetch-changes.ts";
 import type { Sessions } from "./sessions.ts";
 
 export interface ImportHistoryResult {
@@ -21,6 +21,12 @@ export interface ImportHistoryResult {
   readonly isComplete: boolean;
 }
 
+interface ImportDependencies {
+  readonly db: Database;
+  readonly sessions: Sessions;
+  readonly pageSize: number;
+}
+
 /** One activity lists for this long, so that a deploy loses little and the history shows progress. */
 const sliceMs = 5 * 60_000;
 /** The mailbox's progress is written this often: it is read by people. */
@@ -30,10 +36,7 @@ const progressEveryMs = 500;
  * Lists what was in the folders before the first look, newest first, until all is listed or the slice ends. Resumable to the page: the cursor is stored
  * with the rows, so a retry goes on where the last commit was.
  */
-export async function importHistory(
-  deps: { readonly db: Database; readonly sessions: Sessions; readonly pageSize: number },
-  input: { readonly mailboxId: MailboxId },
-): Promise<ImportHistoryResult> {
+export async function importHistory(deps: ImportDependencies, input: { readonly mailboxId: MailboxId }): Promise<ImportHistoryResult> {
   const mailbox = await findWorkMailbox(deps.db, input.mailboxId);
   if (mailbox === undefined) return { imported: 0, unsettled: 0, missing: 0, mustTell: false, isComplete: true };
   const slice = await deps.sessions.use(mailbox, (provider) => importSlice(deps, mailbox, provider));
@@ -44,7 +47,7 @@ export async function importHistory(
 }
 
 async function importSlice(
-  deps: { readonly db: Database; readonly pageSize: number },
+  deps: ImportDependencies,
   mailbox: WorkMailbox,
   provider: MailProvider,
 ): Promise<{ readonly imported: number; readonly isComplete: boolean }> {
@@ -60,13 +63,29 @@ async function importSlice(
       await progress();
       if (Date.now() > endsAt) return { imported, isComplete: false };
     }
+    await compareWithServer(deps, mailbox, provider, folder, signal);
   }
   return { imported, isComplete: true };
 }
 
+/**
+ * Once a folder is listed, its places are compared with all that the server holds: a message that was removed while its page was under way was taken
+ * off the live cursor's count before it was stored, and would stay for ever.
+ */
+async function compareWithServer(
+  deps: ImportDependencies,
+  mailbox: WorkMailbox,
+  provider: MailProvider,
+  { path }: SyncFolder,
+  signal: AbortSignal,
+): Promise<void> {
+  const folder = (await listSyncFolders(deps.db, mailbox.id)).find((known) => known.path === path);
+  if (folder !== undefined) await readFolder(deps, mailbox, provider, folder, true, signal);
+}
+
 /** The sizes of one folder's pages, each fetched while the one before it is committed: server and database work at the same time. */
 async function* importFolder(
-  deps: { readonly db: Database; readonly pageSize: number },
+  deps: ImportDependencies,
   mailbox: WorkMailbox,
   provider: MailProvider,
   folder: SyncFolder,

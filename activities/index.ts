@@ -4,6 +4,7 @@ import { toFailure } from "./failures.ts";
 import { housekeepingActivities } from "./housekeeping.ts";
 import { idleShard } from "./idle-shard.ts";
 import { mailboxActivities } from "./mailboxes.ts";
+import { messageTextActivities } from "./message-texts.ts";
 import type { Sessions } from "./sessions.ts";
 import { webhookActivities } from "./webhooks.ts";
 
@@ -19,6 +20,7 @@ function allActivities(deps: ActivityDependencies, sessions: Sessions) {
   return {
     ...mailboxActivities(deps, sessions),
     ...connectionTestActivities(deps),
+    ...messageTextActivities(deps, sessions),
     ...housekeepingActivities(deps),
     ...webhookActivities(deps),
     idleShard: (input: { readonly shard: number }) => idleShard(deps, sessions, input),

@@ -1,16 +1,10 @@
 import { Context } from "@temporalio/activity";
 import type { Database } from "../db/database.ts";
 import { claimSleepingEndpoints } from "../db/events.ts";
+import { findMessageTexts } from "../db/message-texts.ts";
 import { findNextDue, markRelayAsleep, markRelayAwake, setFailingSince } from "../db/relay.ts";
 import type { KeyRing } from "../db/secrets.ts";
-import {
-  type AttemptResult,
-  type DueDelivery,
-  forgetDeletedEndpoint,
-  listDueDeliveries,
-  readMessageTexts,
-  recordAttempts,
-} from "../db/webhook-deliveries.ts";
+import { type AttemptResult, type DueDelivery, forgetDeletedEndpoint, listDueDeliveries, recordAttempts } from "../db/webhook-deliveries.ts";
 import { disableWebhookEndpoint, loadRelayEndpoint, openEndpointSecrets, type WebhookEndpointRow } from "../db/webhook-endpoints.ts";
 import type { CustomerId, MessageId, WebhookEndpointId } from "../domain/ids.ts";
 import { nextRetryDelayMs, type RetrySchedule, webhookRetrySchedule } from "../domain/retry-schedule.ts";
@@ -211,10 +205,11 @@ function messageIdOf({ event }: DueDelivery): MessageId | undefined {
 
 /** Texts of the messages that these deliveries tell of. Kept beside the events, not in them: endpoints that do not ask for text never see it. */
 async function readTexts(db: Database, deliveries: readonly DueDelivery[]): Promise<ReadonlyMap<MessageId, string>> {
-  return readMessageTexts(
+  const texts = await findMessageTexts(
     db,
     deliveries.map(messageIdOf).filter((id) => id !== undefined),
   );
+  return new Map([...texts].map(([id, { text }]) => [id, text]));
 }
 
 /** Since when nothing has arrived, over all lanes; written only when it changes. */

@@ -21,6 +21,8 @@ export interface WorkMailbox {
   readonly isPaused: boolean;
   readonly status: string;
   readonly anchoredAt: Date | null;
+  /** An endpoint of the customer includes the texts of new messages. */
+  readonly tellsText: boolean;
   /** Changes whenever settings or credentials do: an open connection made with another value is closed. */
   readonly fingerprint: string;
 }
@@ -47,6 +49,17 @@ export async function findWorkMailbox(db: Connection, id: MailboxId): Promise<Wo
       "c.sealed",
       "c.expires_at",
       "c.updated_at as credentials_updated_at",
+      (eb) =>
+        eb
+          .exists(
+            eb
+              .selectFrom("webhook_endpoints as e")
+              .select("e.id")
+              .whereRef("e.customer_id", "=", "m.customer_id")
+              .where("e.includes_text", "=", true)
+              .where("e.deleted_at", "is", null),
+          )
+          .as("tells_text"),
     ])
     .where("m.id", "=", id)
     .where("m.deleted_at", "is", null)
@@ -65,6 +78,7 @@ export async function findWorkMailbox(db: Connection, id: MailboxId): Promise<Wo
     isPaused: row.is_paused,
     status: row.status,
     anchoredAt: row.anchored_at,
+    tellsText: Boolean(row.tells_text),
     fingerprint: `${row.updated_at.getTime()} ${row.credentials_updated_at?.getTime() ?? 0}`,
   };
 }

@@ -180,6 +180,16 @@ export interface MessageLocationsTable {
   generation: number;
 }
 
+export interface MessageTextsTable {
+  message_id: MessageId;
+  customer_id: CustomerId;
+  mailbox_id: MailboxId;
+  text: string;
+  /** The message says more than is kept. */
+  is_truncated: boolean;
+  created_at: CreatedAt;
+}
+
 export interface EventsTable {
   id: EventId;
   customer_id: CustomerId;
@@ -260,6 +270,7 @@ export interface Tables {
   folders: FoldersTable;
   messages: MessagesTable;
   message_locations: MessageLocationsTable;
+  message_texts: MessageTextsTable;
   events: EventsTable;
   webhook_endpoints: WebhookEndpointsTable;
   webhook_deliveries: WebhookDeliveriesTable;

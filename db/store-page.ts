@@ -8,6 +8,7 @@ import type { Connection, Database } from "./database.ts";
 import { recordEvents } from "./events.ts";
 import type { SyncFolder } from "./folder-sync.ts";
 import { derivedId } from "./ids.ts";
+import { type MessageText, saveMessageTexts } from "./message-texts.ts";
 
 /** Whose page it is. */
 export interface PageOwner {
@@ -16,6 +17,13 @@ export interface PageOwner {
   readonly self: Self;
   /** Listed messages received at or after this are told although they were there before; undefined tells none. */
   readonly tellListedFrom: Date | undefined;
+}
+
+/** The beginnings of new messages' texts, by ref. */
+export interface PageTexts {
+  readonly snippets: ReadonlyMap<string, string>;
+  /** What is kept for endpoints that include texts, as far as it was read. */
+  readonly kept: ReadonlyMap<string, { readonly text: string; readonly isTruncated: boolean }>;
 }
 
 /** Somebody else moved the cursor since it was read: the page is dropped, and read again from where the cursor stands now. */
@@ -27,20 +35,19 @@ export class CursorMoved extends Error {
  * Commits a page of changes: rows and cursor together, or neither. Repeating a page after a crash changes nothing, because the cursor was compared
  * and every row is keyed by what it is.
  */
-export async function storeChanges(
-  db: Database,
-  owner: PageOwner,
-  folder: SyncFolder,
-  page: ChangePage,
-  snippets: ReadonlyMap<string, string>,
-): Promise<void> {
+export async function storeChanges(db: Database, owner: PageOwner, folder: SyncFolder, page: ChangePage, texts: PageTexts): Promise<void> {
   await db.transaction().execute(async (trx) => {
     await moveCursor(trx, folder, page);
     if (page.reset) {
       if (folder.cursor !== null) await recordEvents(trx, owner, [{ type: "mailbox.sync_reset", path: folder.path }]);
       return;
     }
-    await storeMessages(trx, owner, folder, page.added, () => "fetched", snippets);
+    await storeMessages(trx, owner, folder, page.added, () => "fetched", texts.snippets);
+    await saveMessageTexts(
+      trx,
+      owner,
+      page.added.flatMap((message) => keptText(owner, message, texts)),
+    );
     await storeFlags(trx, folder, page.flagChanges);
     await removePlaces(trx, folder, page.removed);
     if (page.present !== undefined) await removeAbsent(trx, folder, page.present);
@@ -118,6 +125,15 @@ async function markHomeless(trx: Connection, folder: SyncFolder): Promise<void> 
   `.execute(trx);
 }
 
+function keptText(owner: PageOwner, message: RemoteMessage, texts: PageTexts): readonly MessageText[] {
+  const kept = texts.kept.get(message.ref);
+  return kept === undefined ? [] : [{ messageId: messageIdOf(owner, message), ...kept }];
+}
+
+function messageIdOf(owner: PageOwner, message: RemoteMessage): MessageId {
+  return derivedId("message", owner.mailboxId, identityOf(message));
+}
+
 /** Inserts what is new, and the place of everything. */
 async function storeMessages(
   trx: Connection,
@@ -129,7 +145,7 @@ async function storeMessages(
 ): Promise<void> {
   if (messages.length === 0) return;
   const rows = messages.map((message) => ({
-    id: derivedId("message", owner.mailboxId, identityOf(message)),
+    id: messageIdOf(owner, message),
     ref: message.ref,
     thread_id: derivedId("thread", owner.mailboxId, threadIdentityOf(message)),
     message_id: message.envelope.messageId,

@@ -1,6 +1,6 @@
 import { type Selectable, sql } from "kysely";
 import type { EventType } from "../domain/events.ts";
-import type { CustomerId, EventId, MailboxId, MessageId, WebhookDeliveryId, WebhookEndpointId } from "../domain/ids.ts";
+import type { CustomerId, EventId, MailboxId, WebhookDeliveryId, WebhookEndpointId } from "../domain/ids.ts";
 import type { Connection } from "./database.ts";
 import { insertDeliveries } from "./events.ts";
 import { newId } from "./ids.ts";
@@ -44,19 +44,24 @@ export async function listDueDeliveries(
 ): Promise<readonly DueDelivery[]> {
   const { rows } = await sql<DueRow>`
     with recursive ${laneHeads(sql`${endpointId}`, sql`${options.afterLane}`)},
-    due as (select lane from heads where next_attempt_at <= now() and lane <> all(${[...options.busyLanes]}::text[]) limit ${options.lanesMax})
+    due as (select lane from heads where next_attempt_at <= now() and lane <> all(${[...options.busyLanes]}::text[]) limit ${options.lanesMax}),
+    picked as materialized (
+      select d.* from due
+      cross join lateral (
+        select id, lane, position, event_id, attempt_count, attempts from webhook_deliveries
+        where endpoint_id = ${endpointId} and state = 'pending' and lane = due.lane and next_attempt_at <= now()
+        order by position limit ${options.perLaneMax}
+      ) d
+      order by d.lane, d.position
+      limit ${options.deliveriesMax}
+    )
+    -- What is picked is few, which the planner cannot know: without the lateral it reads the whole outbox to hash it.
     select d.id, d.lane, d.attempt_count, d.attempts -> -d.attempt_count ->> 'at' as first_attempt_at,
            e.id as event_id, e.type, e.created_at, e.mailbox_id, m.external_id as account, e.sequence, e.data
-    from due
-    cross join lateral (
-      select id, lane, position, event_id, attempt_count, attempts from webhook_deliveries
-      where endpoint_id = ${endpointId} and state = 'pending' and lane = due.lane and next_attempt_at <= now()
-      order by position limit ${options.perLaneMax}
-    ) d
-    join events e on e.id = d.event_id
+    from picked d
+    cross join lateral (select * from events where id = d.event_id limit 1) e
     left join mailboxes m on m.id = e.mailbox_id
     order by d.lane, d.position
-    limit ${options.deliveriesMax}
   `.execute(db);
   return rows.map((row) => ({
     id: row.id,
@@ -130,18 +135,6 @@ export async function listStaleAwakeEndpoints(db: Connection, olderThanMs = 60_0
     where (w.is_enabled and ${hasDueHead(sql`w.id`, before)}) or w.deleted_at < ${before}
   `.execute(db);
   return rows.map((row) => row.id);
-}
-
-/** The snippets of messages, as the text that endpoints with `includesText` are sent. */
-export async function readMessageTexts(db: Connection, ids: readonly MessageId[]): Promise<ReadonlyMap<MessageId, string>> {
-  if (ids.length === 0) return new Map();
-  const rows = await db
-    .selectFrom("messages")
-    .select(["id", "snippet"])
-    .where("id", "in", [...ids])
-    .where("snippet", "is not", null)
-    .execute();
-  return new Map(rows.map((row) => [row.id, row.snippet ?? ""]));
 }
 
 /** Removes some deliveries of an endpoint that is deleted, and in the end the endpoint itself; true when nothing is left. */

@@ -1,5 +1,5 @@
 import { defineSearchAttributeKey, SearchAttributeType } from "@temporalio/common";
-import type { ConnectionTestId, MailboxId, WebhookEndpointId } from "../domain/ids.ts";
+import type { ConnectionTestId, MailboxId, MessageId, WebhookEndpointId } from "../domain/ids.ts";
 
 /** One task queue for each kind of work that must not take the slots of another. A prefix keeps installations in one namespace apart. */
 export const taskQueues = {
@@ -25,6 +25,7 @@ export const workflowIds = {
   mailbox: (id: MailboxId) => `mailbox/${id}`,
   idleShard: (shard: number) => `idle-shard/${shard}`,
   webhookRelay: (id: WebhookEndpointId) => `webhooks/${id}`,
+  messageText: (id: MessageId) => `message-text/${id}`,
   connectionTest: (id: ConnectionTestId) => `connection-test/${id}`,
 } as const;
 

@@ -181,6 +181,17 @@ const statements = [
   )`,
   `create index message_locations_by_message on message_locations (message_id)`,
 
+  // Texts that somebody asked for, kept for a few days only: see sweepMessageTexts.
+  `create table message_texts (
+    message_id text primary key,
+    customer_id text not null,
+    mailbox_id text not null references mailboxes on delete cascade,
+    text text not null,
+    is_truncated boolean not null,
+    created_at timestamptz not null default now()
+  )`,
+  `create index message_texts_by_age on message_texts (created_at)`,
+
   // The outbox and the pull stream. "position" orders by commit: a reader takes only transactions that ended (tx below the oldest running one),
   // so a cursor never passes an event that becomes visible later.
   `create table events (

@@ -1,9 +1,11 @@
 import { ImapFlow } from "imapflow";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { FetchChangesResult } from "../../activities/fetch-changes.ts";
+import { newId } from "../../db/ids.ts";
+import { seal } from "../../db/secrets.ts";
 import type { MailboxId } from "../../domain/ids.ts";
 import { deliver, dovecot } from "../helpers/dovecot.ts";
-import { type Engine, startEngine, type TestMailbox } from "./engine.ts";
+import { type Engine, startEngine, type TestMailbox, testKeyRing } from "./engine.ts";
 
 let engine: Engine;
 
@@ -298,4 +300,52 @@ async function eventTypes(mailboxId: MailboxId): Promise<string[]> {
 async function toldSubjects(mailboxId: MailboxId, type: string): Promise<string[]> {
   const events = await eventsOf(mailboxId, type);
   return events.map((event) => (event.data.message as { subject?: string }).subject ?? "");
+}
+
+describe("texts", () => {
+  it("are kept with new messages only for customers with an endpoint that includes them", async () => {
+    const without = await engine.addMailbox();
+    await connect(without.id);
+    await deliver(without.email, mail(1));
+    await fetchAndTell(without.id);
+    expect(await textsOf(without.id)).toEqual([]);
+
+    const endpoint = newId("webhookEndpoint");
+    await engine.db
+      .insertInto("webhook_endpoints")
+      .values({
+        id: endpoint,
+        customer_id: engine.customerId,
+        url: "https://receiver.test/",
+        includes_text: true,
+        sealed_secrets: JSON.stringify(seal(testKeyRing, endpoint, [])),
+      })
+      .execute();
+    const including = await engine.addMailbox();
+    await connect(including.id);
+    await deliver(including.email, mail(2));
+    await fetchAndTell(including.id);
+    expect(await textsOf(including.id)).toEqual(["Text of message 2."]);
+  });
+
+  it("are fetched on request, with their charset, off the main thread", async () => {
+    const mailbox = await engine.addMailbox();
+    await deliver(
+      mailbox.email,
+      Buffer.from(
+        "From: a@b.test\r\nMessage-ID: <x@b.test>\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGr\u00fc\u00dfe\r\n",
+        "latin1",
+      ),
+    );
+    await connect(mailbox.id);
+    const [row] = await messagesOf(mailbox.id);
+    if (row === undefined) throw new Error("no message");
+    await engine.run((run) => run.fetchText({ messageId: row.id }));
+    expect(await textsOf(mailbox.id)).toEqual(["Gr\u00fc\u00dfe\n"]);
+  });
+});
+
+async function textsOf(mailboxId: MailboxId): Promise<string[]> {
+  const rows = await engine.db.selectFrom("message_texts").select("text").where("mailbox_id", "=", mailboxId).execute();
+  return rows.map((row) => row.text);
 }

@@ -1,0 +1,53 @@
+import { sql } from "kysely";
+import type { CustomerId, MailboxId, MessageId } from "../domain/ids.ts";
+import type { Connection } from "./database.ts";
+
+export interface MessageText {
+  readonly messageId: MessageId;
+  readonly text: string;
+  readonly isTruncated: boolean;
+}
+
+/** Keeps texts for whoever asked for them: an endpoint that includes texts, or a request that waits for its answer. */
+export async function saveMessageTexts(
+  db: Connection,
+  owner: { readonly customerId: CustomerId; readonly mailboxId: MailboxId },
+  texts: readonly MessageText[],
+): Promise<void> {
+  if (texts.length === 0) return;
+  await sql`
+    insert into message_texts (message_id, customer_id, mailbox_id, text, is_truncated)
+    select t."messageId", ${owner.customerId}, ${owner.mailboxId}, t.text, t."isTruncated"
+    from jsonb_to_recordset(${JSON.stringify(texts)}::jsonb) as t ("messageId" text, text text, "isTruncated" boolean)
+    on conflict (message_id) do update set text = excluded.text, is_truncated = excluded.is_truncated, created_at = now()
+  `.execute(db);
+}
+
+/** The texts that are kept, of those asked for. */
+export async function findMessageTexts(db: Connection, ids: readonly MessageId[]): Promise<ReadonlyMap<MessageId, MessageText>> {
+  if (ids.length === 0) return new Map();
+  const rows = await db.selectFrom("message_texts").select(["message_id", "text", "is_truncated"]).where("message_id", "in", ids).execute();
+  return new Map(rows.map((row) => [row.message_id, { messageId: row.message_id, text: row.text, isTruncated: row.is_truncated }]));
+}
+
+/** Where the source of a message is to be had; undefined once it is gone. */
+export async function findSource(
+  db: Connection,
+  id: MessageId,
+): Promise<{ readonly mailboxId: MailboxId; readonly path: string; readonly ref: string } | undefined> {
+  return db
+    .selectFrom("messages as m")
+    .innerJoin("message_locations as l", "l.message_id", "m.id")
+    .innerJoin("folders as f", "f.id", "l.folder_id")
+    .select(["m.mailbox_id as mailboxId", "f.path", "l.ref"])
+    .where("m.id", "=", id)
+    .orderBy(sql`f.id = m.main_folder_id`, "desc")
+    .limit(1)
+    .executeTakeFirst();
+}
+
+/** Forgets texts that have had their time: longer than a delivery is retried. Returns how many. */
+export async function sweepMessageTexts(db: Connection): Promise<number> {
+  const { numAffectedRows } = await sql`delete from message_texts where created_at < now() - interval '4 days'`.execute(db);
+  return Number(numAffectedRows ?? 0n);
+}
