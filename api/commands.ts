@@ -1,4 +1,4 @@
-import type { ConnectionTestId, CustomerId, MailboxId, WebhookEndpointId } from "../domain/ids.ts";
+import type { ConnectionTestId, CustomerId, MailboxId, MessageId, WebhookEndpointId } from "../domain/ids.ts";
 import type { TaskQueue } from "../workflows/names.ts";
 
 export type MailboxCommand = "sync" | "pause" | "resume" | "resync" | "reconnect";
@@ -27,6 +27,8 @@ export interface Commands {
   wakeRelay(endpointId: WebhookEndpointId): Promise<void>;
   /** Runs a stored connection test; its report is in the row afterwards. */
   testConnection(testId: ConnectionTestId): Promise<void>;
+  /** Fetches a message's text from its server into the database. */
+  fetchText(messageId: MessageId): Promise<void>;
   /** Finds out a domain's mail servers. */
   autodetect(domain: string, requestId: string): Promise<unknown>;
   /** Whether Temporal answers. */

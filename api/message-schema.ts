@@ -48,6 +48,14 @@ export const messageSchema = z
   })
   .meta({ id: "Message" });
 
+/** One message, with its text where that was asked for. */
+export const messageWithTextSchema = messageSchema
+  .extend({
+    text: z.string().optional().describe("The readable text, with `include=text`."),
+    isTextTruncated: z.boolean().optional().describe("The message says more than `text`."),
+  })
+  .meta({ id: "MessageWithText" });
+
 export type MessageBody = z.input<typeof messageSchema>;
 
 /** The same value: the schema's arrays only are not read-only. */

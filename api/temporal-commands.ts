@@ -46,6 +46,8 @@ const commandTimeoutMsDefault = 10_000;
 /** Both sides of a test may use up their own timeouts. Less than what an Idempotency-Key waits before it counts as abandoned. */
 const testTimeoutMs = 50_000;
 const autodetectTimeoutMs = 25_000;
+/** A large message over a slow line; whoever waits for a page has gone by then. */
+const textTimeoutMs = 40_000;
 /** Long enough for a server that is being replaced by the next. */
 const serverTimeoutMsDefault = 10_000;
 /** Readiness is asked for every few seconds, by something with a timeout of its own. */
@@ -123,6 +125,9 @@ export function createCommands({
     },
     async testConnection(testId) {
       await execute(testTimeoutMs, "connectionTest", workflowIds.connectionTest(testId), { testId });
+    },
+    async fetchText(messageId) {
+      await execute(textTimeoutMs, "messageText", workflowIds.messageText(messageId), { messageId });
     },
     autodetect: (domain, requestId) => execute(autodetectTimeoutMs, "autodetect", `autodetect/${requestId}`, { domain }),
     async ping() {

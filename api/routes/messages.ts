@@ -1,9 +1,13 @@
 import { z } from "zod";
+import { findMessageTexts } from "../../db/message-texts.ts";
 import { findMessage, listMessages, toToldMessage } from "../../db/messages.ts";
+import type { ScopedConnection } from "../../db/scope.ts";
 import { folderRoles } from "../../domain/folder.ts";
+import type { MessageId } from "../../domain/ids.ts";
 import { directions } from "../../domain/message.ts";
+import type { ApiDeps } from "../deps.ts";
 import { notFound } from "../errors.ts";
-import { messageSchema, toMessageBody } from "../message-schema.ts";
+import { messageSchema, messageWithTextSchema, toMessageBody } from "../message-schema.ts";
 import { route } from "../route.ts";
 import { idParams, idSchema, instantSchema, pageOf, pageQuery, toPageBody, toPageRequest } from "../schemas.ts";
 
@@ -44,13 +48,26 @@ export const messageRoutes = [
       summary: "Get a message",
       tags,
       auth,
+      description: "With `include=text` its text is fetched from the server unless it was kept a moment ago: that takes as long as the server does.",
       params: idParams("message"),
-      response: messageSchema,
+      query: z.strictObject({ include: z.literal("text").optional() }),
+      response: messageWithTextSchema,
+      problems: ["service_unavailable"],
     },
-    async ({ params, db }) => {
+    async ({ params, query, db, deps }) => {
       const row = await findMessage(db, params.id);
       if (row === undefined) throw notFound("message");
-      return toMessageBody(toToldMessage(row));
+      const message = toMessageBody(toToldMessage(row));
+      return query.include === "text" ? { ...message, ...(await readText(deps, db, row.id)) } : message;
     },
   ),
 ];
+
+/** The text that is kept, or else a fresh one: the worker puts it into the database, so that no text passes through Temporal. */
+async function readText({ commands }: ApiDeps, db: ScopedConnection, id: MessageId) {
+  const kept = (await findMessageTexts(db, [id])).get(id);
+  if (kept === undefined) await commands.fetchText(id);
+  const found = kept ?? (await findMessageTexts(db, [id])).get(id);
+  if (found === undefined) throw notFound("text");
+  return { text: found.text, isTextTruncated: found.isTruncated };
+}

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { memoryMailbox } from "../../providers/memory/store.ts";
 import { workflowIds } from "../../workflows/names.ts";
 import { until } from "../helpers/wait.ts";
 import type { Answer } from "./api.ts";
@@ -224,4 +225,25 @@ test("finds the servers of a well-known domain and says what that rests on", asy
   const answer = await api.call("POST", "/v1/autodetect", { key, body: { email: "ann@fastmail.com" } });
   expect(answer.status).toBe(200);
   expect(answer.body).toMatchObject({ domain: "fastmail.com", preset: "fastmail", source: "domain", imap: { host: "imap.fastmail.com" } });
+});
+
+test("shows a message's text when asked, and keeps it out of Temporal", async () => {
+  const name = `api-text-${Date.now()}`;
+  memoryMailbox(name).append("INBOX", {
+    envelope: { subject: "With text", from: [{ name: "Bob", address: "bob@example.net" }], messageId: "<text@example.net>" },
+    text: "The text of the message.",
+  });
+  const { body: mailbox } = await connect({ mailbox: name });
+  const message = await until(async () => {
+    const { body } = await api.call("GET", `/v1/messages?mailboxId=${mailbox.id}`, { key });
+    return body.data[0];
+  }, "the message to be imported");
+  const plain = await api.call("GET", `/v1/messages/${message.id}`, { key });
+  expect(plain.body.text).toBeUndefined();
+  const full = await api.call("GET", `/v1/messages/${message.id}?include=text`, { key });
+  expect(full.status).toBe(200);
+  expect(full.body.text.trim()).toBe("The text of the message.");
+  expect(full.body.isTextTruncated).toBe(false);
+  const history = await api.client.workflow.getHandle(workflowIds.messageText(message.id)).fetchHistory();
+  expect(JSON.stringify(history)).not.toContain(Buffer.from("The text of").toString("base64").slice(0, 12));
 });
