@@ -38,7 +38,7 @@ export type WebhookActivities = ReturnType<typeof webhookActivities>;
 /** Lanes, and so open requests, that one endpoint gets at once. */
 const lanesMax = 16;
 /** Read ahead so that a slot that becomes free need not wait for the database: bounded by what a payload may weigh. */
-const readAhead = { lanesMax: 64, perLaneMax: 100, deliveriesMax: 400 };
+const readAhead = { lanesMax: 64, perLaneMax: 32, deliveriesMax: 400 };
 /** How soon an event is seen that came while other lanes are held up. */
 const lookAgainMs = 100;
 /** Well below the heartbeat timeout of workflows/webhook-relay.ts. */

@@ -66,7 +66,7 @@ try {
   ] as const) {
     const { customerId, endpointId } = await fill(lanes, pending);
     await sql`analyze webhook_deliveries`.execute(db);
-    const look = { afterLane: "", busyLanes: [], lanesMax: 64, perLaneMax: 100, deliveriesMax: 400 };
+    const look = { afterLane: "", busyLanes: [], lanesMax: 64, perLaneMax: 32, deliveriesMax: 400 };
     figures[`ms a look, ${pending} pending in ${lanes} lanes`] = await milliseconds(() => listDueDeliveries(db, endpointId, look));
     await db
       .updateTable("webhook_deliveries")

@@ -48,10 +48,11 @@ export async function listDueDeliveries(
     picked as materialized (
       select d.* from due
       cross join lateral (
-        select id, lane, position, event_id, attempt_count, attempts from webhook_deliveries
-        where endpoint_id = ${endpointId} and state = 'pending' and lane = due.lane and next_attempt_at <= now()
+        select id, lane, position, event_id, attempt_count, attempts, next_attempt_at from webhook_deliveries
+        where endpoint_id = ${endpointId} and state = 'pending' and lane = due.lane
         order by position limit ${options.perLaneMax}
       ) d
+      where d.next_attempt_at <= now()
       order by d.lane, d.position
       limit ${options.deliveriesMax}
     )

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type DrainResult, type WebhookActivityDependencies, webhookActivities } from "../../activities/webhooks.ts";
 import { claimSleepingEndpoints, recordEvents } from "../../db/events.ts";
 import { newId } from "../../db/ids.ts";
+import { saveMessageTexts } from "../../db/message-texts.ts";
 import { listStaleAwakeEndpoints } from "../../db/webhook-deliveries.ts";
 import { deleteWebhookEndpoint, disableWebhookEndpoint, enableWebhookEndpoint } from "../../db/webhook-endpoints.ts";
 import type { CustomerId, MailboxId, WebhookEndpointId } from "../../domain/ids.ts";
@@ -261,25 +262,7 @@ describe("drainEndpoint", () => {
     const plain = await createEndpoint(test.db, customerId, `${receiver.url}/plain`);
     const full = await createEndpoint(test.db, customerId, `${receiver.url}/full`, { includesText: true });
     const messageId = newId("message");
-    await test.db
-      .insertInto("messages")
-      .values({
-        id: messageId,
-        customer_id: customerId,
-        mailbox_id: mailbox(0),
-        thread_id: newId("thread"),
-        envelope: "{}",
-        subject: "Hello",
-        flags: [],
-        size_bytes: 1,
-        received_at: new Date(),
-        attachments: "[]",
-        snippet: "Dear all",
-        direction: "incoming",
-        special_use: "inbox",
-        state: "settled",
-      })
-      .execute();
+    await saveMessageTexts(test.db, { customerId, mailboxId: mailbox(0) }, [{ messageId, text: "Dear all", isTruncated: false }]);
     const created = { type: "message.created", message: { id: messageId, subject: "Hello" } } as never;
     await test.db.transaction().execute((trx) => recordEvents(trx, { customerId, mailboxId: mailbox(0) }, [created]));
     await drain(plain.id);
