@@ -3,6 +3,7 @@ import type { Database } from "../db/database.ts";
 import type { KeyRing } from "../db/secrets.ts";
 import type { MailboxId, WebhookEndpointId } from "../domain/ids.ts";
 import type { HostResolver, ProviderDefinition } from "../providers/provider.ts";
+import type { Deliverer } from "../webhooks/deliver.ts";
 
 /** What activities reach the running workflows with. The composition root builds it on Temporal's client, so that no activity knows a workflow. */
 export interface Signals {
@@ -22,7 +23,11 @@ export interface ActivityDependencies {
   readonly log: Logger;
   readonly signals: Signals;
   readonly resolveHost: HostResolver;
+  /** One for the process, so that connections to endpoints are reused; whoever starts the process closes it. */
+  readonly deliverer: Deliverer;
   readonly getProvider: (kind: string) => ProviderDefinition;
+  /** Aborts when this process drains: activities that could go on for long end here and now, and are continued elsewhere. */
+  readonly draining: AbortSignal;
   readonly allowPrivateNetworks: readonly string[];
   readonly sync: {
     readonly pageSize: number;

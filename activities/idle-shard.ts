@@ -37,7 +37,7 @@ export async function idleShard(deps: ActivityDependencies, sessions: Sessions, 
   });
   let occupiedAt = Date.now();
   try {
-    while (!signal.aborted) {
+    while (!signal.aborted && !deps.draining.aborted) {
       heartbeat({ watches: watches.size, watching: [...watches.values()].filter((watch) => watch.isWatching).length });
       try {
         await reconcile(watches, await listWatched(deps.db, input.shard), (mailbox) => startWatch(deps, sessions, wakes, gate, mailbox));
@@ -48,8 +48,9 @@ export async function idleShard(deps: ActivityDependencies, sessions: Sessions, 
       }
       if (watches.size > 0) occupiedAt = Date.now();
       if (Date.now() - occupiedAt > emptyMs) return { isEmpty: true };
-      await nudge.wait(reconcileEveryMs, signal);
+      await nudge.wait(reconcileEveryMs, AbortSignal.any([signal, deps.draining]));
     }
+    if (!signal.aborted) return { isEmpty: false };
     throw await context.cancelled.catch((failure: unknown) => failure);
   } finally {
     await listener.close();

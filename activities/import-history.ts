@@ -25,6 +25,8 @@ interface ImportDependencies {
   readonly db: Database;
   readonly sessions: Sessions;
   readonly pageSize: number;
+  /** Aborts when this process drains: the slice ends after the page at hand, and another worker goes on. */
+  readonly draining: AbortSignal;
 }
 
 /** One activity lists for this long, so that a deploy loses little and the history shows progress. */
@@ -61,7 +63,7 @@ async function importSlice(
       imported += listed;
       heartbeat({ folder: folder.id, imported });
       await progress();
-      if (Date.now() > endsAt) return { imported, isComplete: false };
+      if (Date.now() > endsAt || deps.draining.aborted) return { imported, isComplete: false };
     }
     await compareWithServer(deps, mailbox, provider, folder, signal);
   }

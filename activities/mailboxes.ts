@@ -98,7 +98,8 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
 
     fetchChanges: (input: FetchChangesInput): Promise<FetchChangesResult> => fetchChanges({ db, sessions }, input),
 
-    importHistory: (input: MailboxRef): Promise<ImportHistoryResult> => importHistory({ db, sessions, pageSize: deps.sync.pageSize }, input),
+    importHistory: (input: MailboxRef): Promise<ImportHistoryResult> =>
+      importHistory({ db, sessions, pageSize: deps.sync.pageSize, draining: deps.draining }, input),
 
     /** Judges what the last pages brought, and records the events that tell it. */
     async classifyMessages({ mailboxId, isSearchComplete }: MailboxRef & { readonly isSearchComplete: boolean }): Promise<ClassifyResult> {

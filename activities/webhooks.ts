@@ -8,15 +8,13 @@ import { type AttemptResult, type DueDelivery, forgetDeletedEndpoint, listDueDel
 import { disableWebhookEndpoint, loadRelayEndpoint, openEndpointSecrets, type WebhookEndpointRow } from "../db/webhook-endpoints.ts";
 import type { CustomerId, MessageId, WebhookEndpointId } from "../domain/ids.ts";
 import { nextRetryDelayMs, type RetrySchedule, webhookRetrySchedule } from "../domain/retry-schedule.ts";
-import { createDeliverer, type Deliverer, type DeliveryOutcome } from "../webhooks/deliver.ts";
+import type { DeliveryOutcome } from "../webhooks/deliver.ts";
 import { toldEvent } from "../webhooks/payload.ts";
 import { liveSecrets } from "../webhooks/sign.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
 import { type Attempted, drainLanes } from "./drain-lanes.ts";
 
-export interface WebhookActivityDependencies extends Pick<ActivityDependencies, "db" | "keyRing" | "log" | "signals" | "resolveHost"> {
-  /** One for the process, made from `resolveHost` if it is not given; who gives it closes it. */
-  readonly deliverer?: Deliverer;
+export interface WebhookActivityDependencies extends Pick<ActivityDependencies, "db" | "keyRing" | "log" | "signals" | "deliverer" | "draining"> {
   /** Tests bring their own figures; the others are right as they are. */
   readonly schedule?: RetrySchedule;
   readonly random?: () => number;
@@ -44,8 +42,7 @@ const lookAgainMs = 100;
 /** Well below the heartbeat timeout of workflows/webhook-relay.ts. */
 const heartbeatMs = 5_000;
 
-export function webhookActivities(given: WebhookActivityDependencies) {
-  const deps = { ...given, deliverer: given.deliverer ?? createDeliverer({ resolveHost: given.resolveHost }) };
+export function webhookActivities(deps: WebhookActivityDependencies) {
   return {
     /**
      * Delivers what is due at an endpoint, for a minute at most, and says when to come again. A second run beside or after one that died repeats what
@@ -69,7 +66,7 @@ export function webhookActivities(given: WebhookActivityDependencies) {
 }
 
 /** One run of the activity. */
-function createDrain(deps: WebhookActivityDependencies & { readonly deliverer: Deliverer }, endpointId: WebhookEndpointId, cancelled: AbortSignal) {
+function createDrain(deps: WebhookActivityDependencies, endpointId: WebhookEndpointId, cancelled: AbortSignal) {
   const { db } = deps;
   let delivered = 0;
   let failed = 0;
@@ -80,7 +77,7 @@ function createDrain(deps: WebhookActivityDependencies & { readonly deliverer: D
   };
 
   async function run(): Promise<DrainResult> {
-    const stop = AbortSignal.any([cancelled, AbortSignal.timeout(deps.runMsMax ?? 60_000)]);
+    const stop = AbortSignal.any([cancelled, deps.draining, AbortSignal.timeout(deps.runMsMax ?? 60_000)]);
     await markRelayAwake(db, endpointId);
     for (;;) {
       const endpoint = await loadRelayEndpoint(db, endpointId);

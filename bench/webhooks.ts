@@ -114,7 +114,14 @@ async function fill(lanes: number, count: number): Promise<Filled> {
 
 function drain(endpointId: WebhookEndpointId): Promise<DrainResult> {
   const signals = { wakeMailbox: async () => {}, startShard: async () => {}, wakeRelay: async () => {} };
-  const { drainEndpoint } = webhookActivities({ db: db as Database, keyRing, log: pino({ level: "silent" }), signals, resolveHost, deliverer });
+  const { drainEndpoint } = webhookActivities({
+    db: db as Database,
+    keyRing,
+    log: pino({ level: "silent" }),
+    signals,
+    draining: new AbortController().signal,
+    deliverer,
+  });
   return new MockActivityEnvironment().run(drainEndpoint, { endpointId }) as Promise<DrainResult>;
 }
 

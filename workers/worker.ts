@@ -9,12 +9,13 @@ import {
   type WorkerOptions,
 } from "@temporalio/worker";
 import { createActivities } from "../activities/index.ts";
-import { createSessions, type Sessions } from "../activities/sessions.ts";
+import { createSessions } from "../activities/sessions.ts";
 import { type Config, ConfigError, loadConfig, type WorkerRole } from "../config.ts";
-import { type Database, openDatabase } from "../db/database.ts";
+import { openDatabase } from "../db/database.ts";
 import { createLogger, type Logger } from "../logging.ts";
 import { createHostResolver } from "../network/resolve-host.ts";
 import { getProvider } from "../providers/index.ts";
+import { createDeliverer } from "../webhooks/deliver.ts";
 import { taskQueueName } from "../workflows/names.ts";
 import { loadBundle } from "./bundle.ts";
 import { connectClient, temporalOptions } from "./connection.ts";
@@ -38,6 +39,7 @@ async function main(config: Config): Promise<void> {
   const { client, close: closeClient } = await connectClient(config.temporal);
   const connection = await NativeConnection.connect(temporalOptions(config.temporal));
   const resolveHost = createHostResolver({ allowPrivateNetworks: config.allowPrivateNetworks });
+  const deliverer = createDeliverer({ resolveHost });
   const sessions = createSessions({ keyRing: config.keyRing, getProvider, resolveHost });
   const activities = createActivities(
     {
@@ -47,7 +49,9 @@ async function main(config: Config): Promise<void> {
       log,
       signals: createSignals(client, config.temporal.taskQueuePrefix),
       resolveHost,
+      deliverer,
       getProvider,
+      draining: drainingSignal(),
       allowPrivateNetworks: config.allowPrivateNetworks,
       sync: config.sync,
     },
@@ -78,8 +82,19 @@ async function main(config: Config): Promise<void> {
     await running;
     log.info("the worker has drained");
   } finally {
-    await closeAll(sessions, db, connection, closeClient);
+    await sessions.closeAll();
+    await deliverer.close();
+    await connection.close();
+    await closeClient();
+    await db.destroy();
   }
+}
+
+/** The SDK stops polling on these signals; long activities hear of it here and need not be waited for. */
+function drainingSignal(): AbortSignal {
+  const draining = new AbortController();
+  for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => draining.abort());
+  return draining.signal;
 }
 
 function installRuntime(config: Config, log: Logger): void {
@@ -116,13 +131,6 @@ function sdkLogger(log: Logger): TemporalLogger {
     warn: (message, meta) => write("WARN", message, meta),
     error: (message, meta) => write("ERROR", message, meta),
   };
-}
-
-async function closeAll(sessions: Sessions, db: Database, connection: NativeConnection, closeClient: () => Promise<void>): Promise<void> {
-  await sessions.closeAll();
-  await connection.close();
-  await closeClient();
-  await db.destroy();
 }
 
 try {

@@ -49,7 +49,7 @@ function drain(id: WebhookEndpointId, options: Partial<WebhookActivityDependenci
     keyRing,
     log,
     signals,
-    resolveHost,
+    draining: new AbortController().signal,
     deliverer,
     schedule: [5, 5],
     random: () => 0.5,

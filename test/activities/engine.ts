@@ -10,6 +10,7 @@ import type { CustomerId, MailboxId } from "../../domain/ids.ts";
 import { defaultSyncSettings, type SyncSettings } from "../../domain/sync-settings.ts";
 import { createHostResolver } from "../../network/resolve-host.ts";
 import { getProvider } from "../../providers/index.ts";
+import { createDeliverer } from "../../webhooks/deliver.ts";
 import { createTestDatabase } from "../helpers/database.ts";
 import { createMailUser, dovecot } from "../helpers/dovecot.ts";
 
@@ -38,6 +39,7 @@ export async function startEngine(options: { readonly pageSize?: number } = {}):
   const { db } = database;
   const woken: Engine["woken"] = { mailboxes: [], relays: [], shards: [] };
   const resolveHost = createHostResolver({ allowPrivateNetworks: ["127.0.0.0/8"] });
+  const deliverer = createDeliverer({ resolveHost });
   const sessions = createSessions({ keyRing: testKeyRing, getProvider, resolveHost });
   const deps: ActivityDependencies = {
     db,
@@ -51,6 +53,8 @@ export async function startEngine(options: { readonly pageSize?: number } = {}):
     },
     resolveHost,
     getProvider,
+    deliverer,
+    draining: new AbortController().signal,
     allowPrivateNetworks: ["127.0.0.0/8"],
     sync: { pageSize: options.pageSize ?? 500, pollFloorMs: 3_600_000, statusPollMs: 1_000, idleConnectionsPerShard: 500 },
   };
@@ -66,6 +70,7 @@ export async function startEngine(options: { readonly pageSize?: number } = {}):
     addMailbox: (mailbox = {}) => addMailbox(db, customerId, mailbox),
     async [Symbol.asyncDispose]() {
       await sessions.closeAll();
+      await deliverer.close();
       await database.drop();
     },
   };

@@ -7,6 +7,7 @@ import { createCommands } from "../../api/temporal-commands.ts";
 import { createLogger } from "../../logging.ts";
 import { createHostResolver } from "../../network/resolve-host.ts";
 import { getProvider } from "../../providers/index.ts";
+import { createDeliverer } from "../../webhooks/deliver.ts";
 import { createSignals } from "../../workers/signals.ts";
 import { type TaskQueue, taskQueueName } from "../../workflows/names.ts";
 import { temporalAddress, temporalNamespace } from "../helpers/temporal.ts";
@@ -48,6 +49,7 @@ async function startWorkers(api: Api, client: Client, prefix: string, queues: re
   quietRuntime();
   const connection = await NativeConnection.connect({ address: temporalAddress() });
   const resolveHost = createHostResolver({ allowPrivateNetworks: api.config.allowPrivateNetworks });
+  const deliverer = createDeliverer({ resolveHost });
   const sessions = createSessions({ keyRing: api.config.keyRing, getProvider, resolveHost });
   const activities = createActivities(
     {
@@ -56,6 +58,8 @@ async function startWorkers(api: Api, client: Client, prefix: string, queues: re
       keyRing: api.config.keyRing,
       log: createLogger({ level: "silent", isPretty: false }),
       signals: createSignals(client, prefix),
+      deliverer,
+      draining: new AbortController().signal,
       resolveHost,
       getProvider,
       allowPrivateNetworks: api.config.allowPrivateNetworks,
@@ -82,6 +86,7 @@ async function startWorkers(api: Api, client: Client, prefix: string, queues: re
     for (const worker of workers) worker.shutdown();
     await running.catch(() => {});
     await sessions.closeAll();
+    await deliverer.close();
     await connection.close();
   };
 }

@@ -70,7 +70,7 @@ async function startWorker(queue: "mail" | "webhooks"): Promise<RunningWorker> {
             keyRing,
             log,
             signals,
-            resolveHost,
+            draining: new AbortController().signal,
             deliverer,
             schedule: [20, 20, 20],
             random: () => 0.5,
