@@ -1,6 +1,5 @@
 import { XMLParser } from "fast-xml-parser";
 import { z } from "zod";
-import type { FoundServer } from "./autodetect.ts";
 import type { PresetServer, Security } from "./presets.ts";
 
 /** An autoconfig file is a few kilobytes; entities, which could make it grow without bound, are not expanded. */
@@ -29,8 +28,14 @@ const file = z.object({
 
 const securities: Readonly<Record<string, Security>> = { SSL: "tls", STARTTLS: "starttls" };
 
+/** A server as such a file names it. */
+export interface AutoconfigServer extends PresetServer {
+  readonly protocol: "imap" | "smtp";
+  readonly source: "autoconfig";
+}
+
 /** The IMAP and SMTP servers of a Mozilla autoconfig file, in its own order of preference. What is not understood, or not encrypted, is left out. */
-export function readAutoconfig(xml: string, domain: string): readonly FoundServer[] {
+export function readAutoconfig(xml: string, domain: string): readonly AutoconfigServer[] {
   const parsed = file.safeParse(parse(xml));
   if (!parsed.success) return [];
   const [provider] = parsed.data.clientConfig.emailProvider;
@@ -45,7 +50,7 @@ function parse(xml: string): unknown {
   }
 }
 
-function toServer(raw: unknown, domain: string): readonly FoundServer[] {
+function toServer(raw: unknown, domain: string): readonly AutoconfigServer[] {
   const parsed = server.safeParse(raw);
   if (!parsed.success) return [];
   const { type, hostname, port, socketType, username } = parsed.data;
