@@ -3,7 +3,7 @@ import { openConnectionTest, saveTestReport } from "../db/connection-tests.ts";
 import { toTestReport } from "../domain/connection-report.ts";
 import type { FolderRole } from "../domain/folder.ts";
 import type { ConnectionTestId } from "../domain/ids.ts";
-import { type DetectedSettings, detectSettings } from "../providers/imap/autodetect.ts";
+import { type DetectedSettings, detectSettings } from "../providers/index.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
 
 /** What the API asks about mail servers that no mailbox is connected to yet. */
