@@ -6,7 +6,19 @@ import type { Scope } from "../db/scope.ts";
 import { type KeyRole, type KeyScope, keyScopes } from "../domain/access.ts";
 import { type AccessKeyId, type CustomerId, isId, type MailboxId } from "../domain/ids.ts";
 import { ApiError, invalid, notFound } from "./errors.ts";
-import type { Auth } from "./route.ts";
+
+/**
+ * Who may call:
+ * - `public`: everybody;
+ * - `role`: administrators, acting for no customer;
+ * - `scope`: keys with this scope, for one customer. Keys that are bound to a mailbox are refused unless `openToMailboxKeys`, because only the
+ *   author knows whether the operation stays within one mailbox. With `customer: "optional"` an administrator may act for nobody in particular.
+ */
+export type Auth =
+  | { readonly public: true }
+  | { readonly role: "administrator" }
+  | { readonly scope: KeyScope | null; readonly openToMailboxKeys?: boolean; readonly customer?: "required" }
+  | { readonly scope: KeyScope | null; readonly openToMailboxKeys?: boolean; readonly customer: "optional" };
 
 /** Whoever sent the request, by the access key. */
 export interface Caller {

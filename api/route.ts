@@ -1,25 +1,11 @@
 import type { Request, Response } from "express";
 import type { z } from "zod";
 import type { Scope, ScopedConnection } from "../db/scope.ts";
-import type { KeyScope } from "../domain/access.ts";
-import type { AuditNote, Caller } from "./auth.ts";
+import type { AuditNote, Auth, Caller } from "./auth.ts";
 import type { ApiDeps } from "./deps.ts";
 import type { ApiErrorCode } from "./errors.ts";
 
 export type Method = "get" | "post" | "put" | "patch" | "delete";
-
-/**
- * Who may call:
- * - `public`: everybody;
- * - `role`: administrators, acting for no customer;
- * - `scope`: keys with this scope, for one customer. Keys that are bound to a mailbox are refused unless `openToMailboxKeys`, because only the
- *   author knows whether the operation stays within one mailbox. With `customer: "optional"` an administrator may act for nobody in particular.
- */
-export type Auth =
-  | { readonly public: true }
-  | { readonly role: "administrator" }
-  | { readonly scope: KeyScope | null; readonly openToMailboxKeys?: boolean; readonly customer?: "required" }
-  | { readonly scope: KeyScope | null; readonly openToMailboxKeys?: boolean; readonly customer: "optional" };
 
 /** What a handler has besides its request, by who may call. `db` is limited to the caller's customer, and to its mailbox for a bound key. */
 type Access<A extends Auth> = A extends { readonly public: true }
