@@ -1,0 +1,186 @@
+import { randomBytes } from "node:crypto";
+import { createAccessKey } from "../../db/access-keys.ts";
+import { createCustomer } from "../../db/customers.ts";
+import { type Database, openDatabase } from "../../db/database.ts";
+import { keyScopes } from "../../domain/access.ts";
+import { type SpawnedApi, type SpawnedProcess, spawnApi, spawnWorker } from "../helpers/processes.ts";
+import { until } from "../helpers/wait.ts";
+import { type Receiver, startReceiver } from "../webhooks/receiver.ts";
+import { findFaults, type MailboxEvidence, type Shown } from "./checker.ts";
+import { readStored, toArrival } from "./evidence.ts";
+import { createLedger, deliverNew, type Ledger, listMail, type MailServer, type MailUser } from "./mail.ts";
+
+export interface Places {
+  readonly databaseUrl: string;
+  readonly temporalAddress: string;
+  readonly mailServer: MailServer;
+}
+
+export interface Answer {
+  readonly status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever members it expects; those that are missing fail it
+  readonly body: any;
+}
+
+export interface ConnectedMailbox extends MailUser {
+  readonly id: string;
+}
+
+/** Everpost as its users have it: worker and API as processes, one customer, and a webhook receiver that has been there from the beginning. */
+export interface Installation extends AsyncDisposable {
+  readonly db: Database;
+  readonly api: SpawnedApi;
+  readonly worker: SpawnedProcess;
+  readonly receiver: Receiver;
+  readonly ledger: Ledger;
+  /** The body that connects this user's mailbox. */
+  connectBody(user: MailUser): Record<string, unknown>;
+  call(method: string, path: string, options?: { readonly body?: unknown; readonly headers?: Readonly<Record<string, string>> }): Promise<Answer>;
+  connect(user: MailUser): Promise<ConnectedMailbox>;
+  show(id: string): Promise<Shown & { readonly watch: string }>;
+  /** Resolves when the API shows the mailbox as connected and live, and somebody listens for changes. */
+  untilLive(id: string, timeoutMs?: number): Promise<void>;
+  /** Delivers a message and resolves, with the milliseconds it took, when the receiver has been told of it. */
+  deliverAndWait(email: string, timeoutMs?: number): Promise<number>;
+  /** Resolves when the receiver was told of everything that was delivered. */
+  untilAllTold(timeoutMs?: number): Promise<void>;
+  startWorker(): Promise<void>;
+  evidence(mailbox: ConnectedMailbox): Promise<MailboxEvidence>;
+  /** What is still wrong after everything had time to settle. */
+  faults(mailbox: ConnectedMailbox): Promise<readonly string[]>;
+}
+
+const environment = {
+  EVERPOST_ENCRYPTION_KEYS: `test:${Buffer.alloc(32, 7).toString("base64")}`,
+  EVERPOST_ALLOW_PRIVATE_NETWORKS: "127.0.0.0/8",
+  EVERPOST_LOG_LEVEL: "info",
+};
+
+export async function startInstallation(places: Places, settings: Readonly<Record<string, string>> = {}): Promise<Installation> {
+  const env = {
+    ...environment,
+    DATABASE_URL: places.databaseUrl,
+    TEMPORAL_ADDRESS: places.temporalAddress,
+    TEMPORAL_NAMESPACE: "mail",
+    EVERPOST_TASK_QUEUE_PREFIX: `k${randomBytes(4).toString("hex")}`,
+    ...settings,
+  };
+  const db = openDatabase({ url: places.databaseUrl, poolMax: 4 });
+  const receiver = await startReceiver();
+  const customer = await createCustomer(db, { name: "Kill Ltd" });
+  const { key } = await createAccessKey(db, { customerId: customer.id, role: "customer", name: "test", scopes: keyScopes });
+  const [api, firstWorker] = await Promise.all([spawnApi(env), spawnWorker(env)]);
+  let worker = firstWorker;
+  const { mailServer } = places;
+  const ledger = createLedger();
+
+  const call: Installation["call"] = async (method, path, { body, headers = {} } = {}) => {
+    const response = await fetch(`${api.url}${path}`, {
+      method,
+      headers: { Authorization: `Bearer ${key}`, ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    return { status: response.status, body: await response.json() };
+  };
+
+  const endpoint = await call("POST", "/v1/webhook-endpoints", { body: { url: receiver.url } });
+  if (endpoint.status !== 201) throw new Error(`no webhook endpoint: ${JSON.stringify(endpoint.body)}`);
+  const secret = String(endpoint.body.secret);
+
+  const toldIds = createToldIds(receiver);
+
+  const connectBody = (user: MailUser) => ({
+    email: user.email,
+    password: user.password,
+    imap: { host: "127.0.0.1", port: mailServer.imapPort, security: "none", allowInsecure: true },
+  });
+
+  const show: Installation["show"] = async (id) => {
+    const { status, body } = await call("GET", `/v1/mailboxes/${id}`);
+    if (status !== 200) throw new Error(`the mailbox is answered ${status}: ${JSON.stringify(body)}`);
+    const { messages, unseen } = body.counts;
+    return { status: body.status, flow: body.flow.state, problem: body.problem, messages, unseen, watch: body.watch };
+  };
+
+  const evidence: Installation["evidence"] = async (mailbox) => {
+    const { watch: _, ...shown } = await show(mailbox.id);
+    return {
+      mailboxId: mailbox.id,
+      delivered: ledger.of(mailbox.email),
+      listed: await listMail(mailServer, mailbox),
+      stored: await readStored(db, mailbox.id),
+      shown,
+      arrivals: receiver.received.map((request) => toArrival(secret, request)).filter(({ mailboxId }) => mailboxId === mailbox.id),
+    };
+  };
+
+  return {
+    db,
+    api,
+    get worker() {
+      return worker;
+    },
+    receiver,
+    ledger,
+    connectBody,
+    call,
+    async connect(user) {
+      const { status, body } = await call("POST", "/v1/mailboxes", { body: connectBody(user) });
+      if (status !== 201) throw new Error(`the mailbox was answered ${status}: ${JSON.stringify(body)}`);
+      return { ...user, id: String(body.id) };
+    },
+    show,
+    async untilLive(id, timeoutMs = 60_000) {
+      await until(async () => isLive(await show(id)), `mailbox ${id} to be live`, timeoutMs);
+    },
+    async deliverAndWait(email, timeoutMs = 60_000) {
+      const messageId = await deliverNew(mailServer, email, ledger);
+      const startedAt = performance.now();
+      await until(() => toldIds().has(messageId), `${messageId} to be told`, timeoutMs);
+      return performance.now() - startedAt;
+    },
+    async untilAllTold(timeoutMs = 90_000) {
+      const missing = () => ledger.entries.filter(({ isTold, messageId }) => isTold && !toldIds().has(messageId));
+      await until(() => missing().length === 0, "everything that was delivered to be told", timeoutMs).catch((error: unknown) => {
+        const list = missing().map(({ messageId }) => messageId);
+        throw new Error(`${list.length} of ${ledger.entries.length} were not told: ${list.slice(0, 10).join(", ")}`, { cause: error });
+      });
+    },
+    async startWorker() {
+      worker = await spawnWorker(env);
+    },
+    evidence,
+    async faults(mailbox) {
+      let faults: readonly string[] = [];
+      const isClean = async () => {
+        faults = findFaults(await evidence(mailbox));
+        return faults.length === 0;
+      };
+      // What is told arrives a moment before it is written down that it did; nothing here heals by itself after that.
+      await until(isClean, "a state without faults", 5_000).catch(() => {});
+      return faults;
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all([worker.kill("SIGTERM"), api.kill("SIGTERM")]);
+      await receiver.close();
+      await db.destroy();
+    },
+  };
+}
+
+function isLive({ status, flow, watch }: { readonly status: string; readonly flow: string; readonly watch: string }): boolean {
+  return status === "connected" && flow === "live" && watch === "watching";
+}
+
+/** The Message-IDs that the receiver was told of so far; each request is read once. */
+function createToldIds(receiver: Receiver): () => ReadonlySet<string> {
+  const told = new Set<string>();
+  let read = 0;
+  return () => {
+    for (; read < receiver.received.length; read++) {
+      const { type, data } = JSON.parse(receiver.received[read]?.body ?? "{}") as { type?: string; data?: { message?: { messageId?: string } } };
+      if (type === "message.created" && data?.message?.messageId !== undefined) told.add(data.message.messageId);
+    }
+    return told;
+  };
+}
