@@ -67,7 +67,7 @@ export async function connect(
   } catch (error) {
     client.close();
     signal?.throwIfAborted();
-    throw signInFailure(error, client, settings, doing);
+    throw signInFailure(error, client, account, doing);
   } finally {
     signal?.removeEventListener("abort", onAbort);
   }
@@ -82,8 +82,8 @@ export function tlsOptions(server: ServerSettings) {
   };
 }
 
-function signInFailure(error: unknown, client: ImapFlow, settings: ImapSettings, doing: string): MailError {
-  const context = { doing, protocol: "imap", preset: settings.preset, isSigningIn: true } as const;
+function signInFailure(error: unknown, client: ImapFlow, { settings, credentials }: Account, doing: string): MailError {
+  const context = { doing, protocol: "imap", preset: settings.preset, isSigningIn: true, secrets: [credentials.password] } as const;
   // A BYE in place of a greeting or an answer carries the reason that the closed socket lacks.
   const byeReason = (client as unknown as { byeReason?: unknown }).byeReason;
   if (error instanceof Error && typeof byeReason === "string" && (error as { response?: unknown }).response === undefined) {

@@ -9,6 +9,8 @@ export interface FailureContext {
   readonly preset: string | null;
   /** True until the user name and password have been accepted. */
   readonly isSigningIn?: boolean;
+  /** What was sent to sign in: some servers repeat the command they refuse, and with it the password. */
+  readonly secrets?: readonly string[];
 }
 
 /** A line of what servers say. The first that fits wins, so the particular stand before the general. */
@@ -122,12 +124,13 @@ export function toMailError(error: unknown, context: FailureContext): MailError 
   if (error instanceof MailError) return error;
   const raw = read(error);
   const code = classify(raw, context);
+  const isTelling = (context.secrets ?? []).some((secret) => tells(raw.said, secret) || tells(raw.message, secret));
   return new MailError(code, {
     doing: context.doing,
-    serverSaid: raw.said === "" ? undefined : withoutAddresses(raw.said),
+    serverSaid: raw.said === "" || isTelling ? undefined : withoutAddresses(raw.said),
     retryAfterMs: code === "rate_limited" ? (raw.throttleResetMs ?? undefined) : undefined,
     fix: fixFor(code, context),
-    cause: error,
+    ...(isTelling ? {} : { cause: error }),
   });
 }
 
@@ -229,6 +232,13 @@ function fixFor(code: MailErrorCode, context: FailureContext): string | undefine
   if (code === "basic_auth_disabled")
     return `${preset.displayName} takes no passwords here (${preset.helpUrl}): connect the mailbox through its sign-in (OAuth).`;
   return undefined;
+}
+
+/** Whether a text holds a secret: as it is, quoted as IMAP quotes (RFC 3501 §4.3), or in the base64 of AUTH PLAIN and LOGIN, alone or with the name. */
+function tells(text: string, secret: string): boolean {
+  const quoted = secret.replace(/["\\]/g, "\\$&");
+  const decoded = (text.match(/[\w+/-]{4,}/g) ?? []).map((run) => Buffer.from(run, "base64").toString());
+  return [text, ...decoded].some((form) => form.includes(secret) || form.includes(quoted));
 }
 
 /** Servers repeat the user name in their answers; it does not belong into histories and logs. */

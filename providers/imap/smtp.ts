@@ -17,6 +17,7 @@ export async function testSending(account: Account, signal?: AbortSignal): Promi
   const { settings, credentials } = account;
   const server = settings.smtp;
   if (server === null) throw new MailError("permission_denied", { doing: `${doing}: the mailbox has no SMTP settings` });
+  const login = { user: server.username, pass: credentials.smtpPassword ?? credentials.password };
   const { address } = await account.resolveHost(server.host);
   const connection = new SMTPConnection(connectionOptions(server, address));
   const { promise: failed, reject } = Promise.withResolvers<never>();
@@ -31,12 +32,11 @@ export async function testSending(account: Account, signal?: AbortSignal): Promi
   try {
     await Promise.race([failed, promised((done) => connection.connect(done))]);
     const extensions = extensionsOf(connection);
-    const login = { user: server.username, pass: credentials.smtpPassword ?? credentials.password };
     await Promise.race([failed, promised((done) => connection.login(login, done))]);
     return { sizeLimitBytes: sizeLimitOf(extensions), extensions };
   } catch (error) {
     signal?.throwIfAborted();
-    throw toMailError(error, { doing, protocol: "smtp", preset: settings.preset, isSigningIn: true });
+    throw toMailError(error, { doing, protocol: "smtp", preset: settings.preset, isSigningIn: true, secrets: [login.pass] });
   } finally {
     signal?.removeEventListener("abort", onAbort);
     connection.close();
