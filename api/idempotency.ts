@@ -5,7 +5,7 @@ import type { ApiDeps } from "./deps.ts";
 import { ApiError, invalid, toProblemAnswer } from "./errors.ts";
 
 export interface IdempotentRequest extends IdempotencyId {
-  /** What makes two requests the same: method, path, query, for which mailbox the key is bound, and the body. */
+  /** What makes two requests the same: method, path, query, what the access key may (an answer may hold a key that can do as much), and the body. */
   readonly fingerprint: readonly unknown[];
   readonly requestId: string;
 }

@@ -11,6 +11,14 @@ export async function readJson(request: Request, response: Response): Promise<un
       detail: `The body's Content-Type is ${request.get("Content-Type") === undefined ? "missing" : "not JSON"}.`,
     });
   }
-  await new Promise<void>((resolve, reject) => parse(request, response, (error?: unknown) => (error === undefined ? resolve() : reject(error))));
+  await new Promise<void>((resolve, reject) =>
+    parse(request, response, (error?: unknown) => (error === undefined ? resolve() : reject(orMisdeclared(error)))),
+  );
   return request.body;
+}
+
+/** zlib's complaints are the only ones that body-parser passes on without a type of its own. */
+function orMisdeclared(error: unknown): unknown {
+  if (!(error instanceof Error) || "type" in error || !("code" in error) || !/^(Z_|ERR_)/.test(String(error.code))) return error;
+  return new ApiError("malformed_json", { detail: "The body is not compressed as its Content-Encoding says.", cause: error });
 }

@@ -21,7 +21,7 @@ export function serve(route: Route, deps: ApiDeps, rateLimit: RateLimit): Reques
       params: validate(route.params ?? nothing, "path", request.params),
       query: validate(route.query ?? nothing, "query", request.query),
       // Without a body, a body schema sees {}: an operation whose members are all optional needs none.
-      body: validate(route.body ?? nothing, "body", body ?? {}),
+      body: validate(route.body ?? nothing, "body", body === undefined ? {} : body),
     };
     const idempotencyKey = route.method === "post" ? readIdempotencyKey(request.get("Idempotency-Key")) : undefined;
     const run = () => runHandler(route, deps, access, { ...parsed, deps, request, response, requestId, idempotencyKey });
@@ -33,7 +33,7 @@ export function serve(route: Route, deps: ApiDeps, rateLimit: RateLimit): Reques
             {
               owner: access.scope?.customerId ?? access.caller.keyId,
               key: idempotencyKey,
-              fingerprint: [route.method, request.path, request.query, access.caller.mailboxId, body ?? null],
+              fingerprint: [route.method, request.path, request.query, access.caller.mailboxId, access.caller.scopes, body ?? null],
               requestId,
             },
             run,

@@ -3,8 +3,8 @@ import { invalid, type RequestFault } from "./errors.ts";
 
 /** What `schema` makes of a part of the request; throws `validation_failed` with every fault, none of which repeats the value. */
 export function validate(schema: z.ZodType, part: RequestFault["in"], value: unknown): unknown {
-  const unfit = findUnfitText(value, "#");
-  if (unfit !== undefined) throw invalid({ in: part, pointer: unfit, detail: "holds a NUL character or half a surrogate pair" });
+  const unfit = findUnfit(value, "#", 0);
+  if (unfit !== undefined) throw invalid({ in: part, ...unfit });
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   throw invalid(...toFaults(part, parsed.error));
@@ -32,12 +32,20 @@ function pointer(path: readonly PropertyKey[]): string {
   return ["#", ...path.map((step) => String(step).replaceAll("~", "~0").replaceAll("/", "~1"))].join("/");
 }
 
+/** Nothing that we take is a quarter as deep. JSON.parse takes any depth, but whatever walks the value after it would run out of stack. */
+const depthMax = 32;
+
 /** PostgreSQL stores neither U+0000 (SQLSTATE 22021) nor lone surrogates in jsonb (22P02); no member of ours needs them. */
-function findUnfitText(value: unknown, at: string): string | undefined {
-  if (typeof value === "string") return value.includes("\0") || !value.isWellFormed() ? at : undefined;
+function findUnfit(value: unknown, at: string, depth: number): { readonly pointer: string; readonly detail: string } | undefined {
+  if (typeof value === "string") {
+    const isFit = !value.includes("\0") && value.isWellFormed();
+    return isFit ? undefined : { pointer: at, detail: "holds a NUL character or half a surrogate pair" };
+  }
   if (typeof value !== "object" || value === null) return undefined;
+  if (depth === depthMax) return { pointer: "#", detail: `is nested more than ${depthMax} levels deep` };
   for (const [key, member] of Object.entries(value)) {
-    const found = findUnfitText(key, `${at}/?`) ?? findUnfitText(member, `${at}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`);
+    const path = `${at}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+    const found = findUnfit(key, `${at}/?`, depth + 1) ?? findUnfit(member, path, depth + 1);
     if (found !== undefined) return found;
   }
   return undefined;

@@ -95,7 +95,7 @@ export const accessKeyRoutes = [
         name: z.string().trim().min(1).max(200),
         scopes: scopesSchema.optional().describe("All that the creating key has, if left out."),
         mailboxId: idSchema("mailbox").optional().describe("Binds the key to this mailbox."),
-        expiresAt: instantSchema.optional(),
+        expiresAt: instantSchema.optional().describe("When the creating key ends, if left out."),
       }),
       example: { name: "backend, production", scopes: ["mailboxes:read", "messages:read"] },
       response: newAccessKeySchema,
@@ -105,6 +105,8 @@ export const accessKeyRoutes = [
       if (body.expiresAt !== undefined && Date.parse(body.expiresAt) <= Date.now()) {
         throw invalid({ in: "body", pointer: "#/expiresAt", detail: "lies in the past" });
       }
+      const isLent = caller.role === "administrator" && customerId !== null;
+      const expiresAt = isLent ? (body.expiresAt ?? null) : withinLife(caller, body.expiresAt);
       const scopes = customerId === null ? administratorScopes(body) : grantable(caller, body.scopes);
       if (body.mailboxId !== undefined && (db === undefined || (await findMailbox(db, body.mailboxId)) === undefined)) throw notFound("mailbox");
       const role = customerId === null ? "administrator" : "customer";
@@ -115,9 +117,9 @@ export const accessKeyRoutes = [
           name: body.name,
           scopes,
           mailboxId: body.mailboxId ?? null,
-          expiresAt: body.expiresAt ?? null,
+          expiresAt,
         });
-        const details = { name: body.name, role, scopes, mailboxId: body.mailboxId ?? null, expiresAt: body.expiresAt ?? null };
+        const details = { name: body.name, role, scopes, mailboxId: body.mailboxId ?? null, expiresAt };
         await audit(trx, { action: "access_key.created", target: created.row.id, details });
         return created;
       });
@@ -159,6 +161,15 @@ function grantable(caller: Caller, wanted: readonly KeyScope[] | undefined): rea
   const missing = (wanted ?? []).filter((scope) => !caller.scopes.includes(scope));
   if (missing.length > 0) throw new ApiError("forbidden_scope", { detail: `A key cannot give what it does not have: ${missing.join(", ")}.` });
   return [...new Set(wanted ?? caller.scopes)];
+}
+
+/** A key that ends would not end if it could leave one behind that does not. */
+function withinLife({ expiresAt }: Caller, wanted: string | undefined): string | null {
+  if (expiresAt === null) return wanted ?? null;
+  if (wanted !== undefined && Date.parse(wanted) > expiresAt.getTime()) {
+    throw invalid({ in: "body", pointer: "#/expiresAt", detail: `is later than the end of the creating key, ${expiresAt.toISOString()}` });
+  }
+  return wanted ?? expiresAt.toISOString();
 }
 
 function toBody(row: AccessKeyRow): z.input<typeof accessKeySchema> {
