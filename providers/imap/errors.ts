@@ -228,6 +228,10 @@ function fixFor(code: MailErrorCode, context: FailureContext): string | undefine
   if (code === "app_password_required") {
     return `Create an app password for ${preset.displayName} at ${preset.helpUrl} and use it instead of the account's password.`;
   }
+  // Yahoo, iCloud and Fastmail answer the account's own password like a wrong one.
+  if (code === "authentication_failed" && preset.auth.includes("app-password") && !preset.auth.includes("password")) {
+    return `${preset.displayName} takes app passwords only: if this is the account's own password, create an app password at ${preset.helpUrl}; if it is one, it is wrong or was revoked.`;
+  }
   if (code === "imap_disabled") return `Switch IMAP on for ${preset.displayName} (${preset.helpUrl}), then reconnect the mailbox.`;
   if (code === "basic_auth_disabled")
     return `${preset.displayName} takes no passwords here (${preset.helpUrl}): connect the mailbox through its sign-in (OAuth).`;

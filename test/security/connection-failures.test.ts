@@ -31,7 +31,7 @@ function expectProblem(side: { readonly ok: boolean; readonly problem?: Readonly
   expect(JSON.stringify(side)).not.toContain(secret);
 }
 
-type Refusal = readonly [what: string, said: string, code: MailErrorCode, preset?: string];
+type Refusal = readonly [what: string, said: string, code: MailErrorCode];
 
 const receiving: Refusal[] = [
   ["a wrong password", "{tag} NO [AUTHENTICATIONFAILED] Authentication failed.", "authentication_failed"],
@@ -40,12 +40,6 @@ const receiving: Refusal[] = [
     "Gmail's demand for an app password",
     "{tag} NO [ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)",
     "app_password_required",
-  ],
-  [
-    "a refusal by a provider that takes app passwords only",
-    "{tag} NO [AUTHENTICATIONFAILED] (#AUTH012) Incorrect username or password.",
-    "authentication_failed",
-    "yahoo",
   ],
   ["Microsoft's refusal of passwords", "{tag} NO AUTHENTICATE failed. LogonDenied-BasicAuthBlocked", "basic_auth_disabled"],
   ["IMAP that is switched off", "{tag} NO [ALERT] Your account is not enabled for IMAP use. Please visit your Gmail settings page.", "imap_disabled"],
@@ -68,16 +62,21 @@ const receiving: Refusal[] = [
   ["a password that the server repeats", "{tag} BAD Error in IMAP command: {line}", "authentication_failed"],
 ];
 
-test.each(receiving)("names %s", async (_what, said, code, preset) => {
+test.each(receiving)("names %s", async (_what, said, code) => {
   await using server = await imapThatSays(said);
   const { receiving: side, sending } = await tryOut({
     imap: { host: "127.0.0.1", port: server.port, ...open },
     smtp: null,
-    ...(preset === undefined ? {} : { preset }),
   });
   expectProblem(side, code);
   expect(sending).toBeNull();
   expect(server.heard.some((line) => line.includes("LOGIN"))).toBe(true);
+});
+
+test("tells who takes app passwords only that this may be the account's own", async () => {
+  await using server = await imapThatSays("{tag} NO [AUTHENTICATIONFAILED] (#AUTH012) Incorrect username or password.");
+  const { receiving: side } = await tryOut({ preset: "yahoo", imap: { host: "127.0.0.1", port: server.port, ...open }, smtp: null });
+  expectProblem(side, "authentication_failed", /app password at https:\/\/login\.yahoo\.com/);
 });
 
 const submission: Refusal[] = [
