@@ -54,7 +54,8 @@ const roles = z
     return workerRoles.filter((role) => names.includes(role));
   });
 
-const environment = z.object({
+/** Every setting of API and workers, as text: what docs/configuration.md is checked against. */
+export const environment = z.object({
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: "a PostgreSQL URL: postgres://user:password@host:5432/database" }),
   EVERPOST_DATABASE_POOL: wholeNumber(2, 200, 10),
   EVERPOST_ENCRYPTION_KEYS: keyRing,

@@ -4,7 +4,8 @@ import { StartError } from "./processes.ts";
 
 const port = (preset: number) => z.coerce.number().int().min(1).max(65_535).default(preset);
 
-const environment = z.object({
+/** What `npm start` adds to the settings of config.ts, and where its defaults differ. */
+export const environment = z.object({
   EVERPOST_DATA_DIR: z.string().default(".everpost"),
   EVERPOST_API_PORT: port(3000),
   EVERPOST_POSTGRES_PORT: port(54320),
