@@ -27,5 +27,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     idle_in_transaction_session_timeout: 60_000,
   });
   pool.on("error", options.onIdleError ?? (() => {}));
+  // The pool listens to idle clients only. One that breaks between two statements of a transaction would end the process; its next statement fails.
+  pool.on("connect", (client) => client.on("error", () => {}));
   return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
 }
