@@ -58,7 +58,8 @@ export function idleActivities() {
   return proxyActivities<Activities>({
     taskQueue: queue("idle"),
     startToCloseTimeout: "24 hours",
-    heartbeatTimeout: "30 seconds",
+    // Three of the worker's heartbeat intervals: for this long nobody listens after a worker died.
+    heartbeatTimeout: "15 seconds",
     cancellationType: "WAIT_CANCELLATION_COMPLETED",
     retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "30 seconds" },
   });
