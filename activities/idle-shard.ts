@@ -1,4 +1,4 @@
-import { Context, heartbeat } from "@temporalio/activity";
+import { Context } from "@temporalio/activity";
 import { openListener } from "../db/listener.ts";
 import { findWorkMailbox } from "../db/mailbox-state.ts";
 import { knownCursors, listWatched, recordShardAlive, recordWatchState, shardChannel, type WatchedMailbox } from "../db/watches.ts";
@@ -13,6 +13,8 @@ export interface IdleShardResult {
   readonly isEmpty: boolean;
 }
 
+/** Well below the heartbeat timeout of workflows/proxies.ts, whatever the database does. */
+const heartbeatMs = 3_000;
 /** How often assignments are read even if no notification came. */
 const reconcileEveryMs = 10_000;
 /** A shard without mailboxes ends after this. */
@@ -35,10 +37,12 @@ export async function idleShard(deps: ActivityDependencies, sessions: Sessions, 
   const listener = await openListener(deps.databaseUrl, shardChannel, (payload) => {
     if (payload === "" || payload === String(input.shard)) nudge.ring();
   });
+  const beat = setInterval(() => {
+    context.heartbeat({ watches: watches.size, watching: [...watches.values()].filter((watch) => watch.isWatching).length });
+  }, heartbeatMs);
   let occupiedAt = Date.now();
   try {
     while (!signal.aborted && !deps.draining.aborted) {
-      heartbeat({ watches: watches.size, watching: [...watches.values()].filter((watch) => watch.isWatching).length });
       try {
         await reconcile(watches, await listWatched(deps.db, input.shard), (mailbox) => startWatch(deps, sessions, wakes, gate, mailbox));
         await recordShardAlive(deps.db, input.shard);
@@ -53,6 +57,7 @@ export async function idleShard(deps: ActivityDependencies, sessions: Sessions, 
     if (!signal.aborted) return { isEmpty: false };
     throw await context.cancelled.catch((failure: unknown) => failure);
   } finally {
+    clearInterval(beat);
     await listener.close();
     for (const watch of watches.values()) watch.stop();
     await Promise.all([...watches.values()].map((watch) => watch.ended));
