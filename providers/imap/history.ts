@@ -9,9 +9,10 @@ import { searchUids } from "./search.ts";
 
 /**
  * Listings of folders whose import goes on, so that each page need not search anew. What was there before the first look only shrinks, so a listing may be
- * old: UIDs that went meanwhile are simply not answered. A cursor alone is enough to go on without.
+ * old: UIDs that went meanwhile are simply not answered. A cursor alone is enough to go on without. A listing names what lies below `below`: a page that
+ * is asked for again, because it could not be stored although the next one was fetched already, lies above it and is searched for anew.
  */
-export type Listings = Map<string, { readonly uidValidity: string; readonly ranges: RefRanges }>;
+export type Listings = Map<string, { readonly uidValidity: string; readonly below: number; readonly ranges: RefRanges }>;
 
 /** The next page, newest first, of what lies below the cursor. */
 export async function pullHistory(
@@ -49,9 +50,10 @@ async function select(client: ImapFlow, path: string, uidValidity: string): Prom
 async function listingBelow(client: ImapFlow, listings: Listings, path: string, uidValidity: string, below: number): Promise<RefRanges> {
   if (below <= 1) return [];
   const kept = listings.get(path);
-  const listing = kept?.uidValidity === uidValidity ? kept : { uidValidity, ranges: await searchUids(client, [[1, below - 1]]) };
+  const isEnough = kept !== undefined && kept.uidValidity === uidValidity && below <= kept.below;
+  const listing = isEnough ? kept : { ranges: await searchUids(client, [[1, below - 1]]) };
   // The pages before are not needed again: what is kept shrinks as the import goes on.
   const ranges = clipRanges(listing.ranges, 1, below - 1);
-  listings.set(path, { uidValidity, ranges });
+  listings.set(path, { uidValidity, below, ranges });
   return ranges;
 }

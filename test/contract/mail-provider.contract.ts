@@ -119,6 +119,18 @@ export function describeMailProvider(backend: Backend): void {
       expect([...first.listed, ...second.listed]).toEqual(refs.toReversed());
     });
 
+    it("repeats a page of history when its cursor was not stored, though the next one was asked for already", async () => {
+      const scope = await newFolder();
+      const refs = await appendAll(scope.path, 10);
+      const mirror = createMirror(provider, scope);
+      await mirror.pullChanges();
+      await mirror.pullHistory(3);
+      const lost = await provider.pullHistory(scope, mirror.historyCursor as SyncCursor, { limit: 3 });
+      await provider.pullHistory(scope, lost.cursor, { limit: 3 });
+      await mirror.settle(3);
+      expect(mirror.listed).toEqual(refs.toReversed());
+    });
+
     it("goes on with the history when messages are expunged in between", async () => {
       const scope = await newFolder();
       const refs = await appendAll(scope.path, 10);
