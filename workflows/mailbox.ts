@@ -11,13 +11,14 @@ import {
   isCancellation,
   setCurrentDetails,
   setHandler,
+  TimeoutFailure,
   upsertSearchAttributes,
   workflowInfo,
 } from "@temporalio/workflow";
 import type { FailureDetails } from "../activities/failures.ts";
 import type { FetchChangesResult } from "../activities/fetch-changes.ts";
 import type { MailboxFacts } from "../activities/mailboxes.ts";
-import { catalogue, isMailErrorCode } from "../domain/errors.ts";
+import { type CatalogueEntry, catalogue, isMailErrorCode } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import { afterFailure, dueAfter, type Failing, jitterOf, tokenDueAt } from "../domain/mailbox-schedule.ts";
 import { searchAttributes } from "./names.ts";
@@ -27,6 +28,8 @@ export interface MailboxInput {
   readonly mailboxId: MailboxId;
   /** What an earlier run of the same mailbox hands on; absent on the first. */
   readonly state?: MailboxState;
+  /** Tests bring their own figures. */
+  readonly pace?: { readonly historyLengthMax?: number };
 }
 
 /** Everything that outlives a run: plain JSON, additive from version to version. */
@@ -34,6 +37,8 @@ export interface MailboxState {
   readonly v: 1;
   /** The credentials opened the mailbox since they were last changed. */
   isOpen: boolean;
+  /** Somebody listens for changes, or was told to. */
+  isWatched: boolean;
   isPaused: boolean;
   /** Nothing can be done until the owner acts: `reconnect` or changed settings. */
   waitsForOwner: boolean;
@@ -41,8 +46,11 @@ export interface MailboxState {
   /** Wakes not served yet: folders, or all of them. */
   wakes: { all: boolean; paths: string[] };
   failing: Failing | null;
+  /** Failures of the first sync alone: its pauses hold up nothing else. */
+  importFailing: Failing | null;
   /** Instants in ms since 1970. */
   nextDueAt: number;
+  importDueAt: number;
   tokenExpiresAt: number | null;
   pollEveryMs: number;
   lastSuccessAt: number | null;
@@ -50,8 +58,12 @@ export interface MailboxState {
   imported: number;
 }
 
+export interface Wake {
+  readonly paths: readonly string[];
+}
+
 /** Something may have changed, in these folders or anywhere if none is named. A signal: whoever says so (IDLE, a hook, a timer) waits for nothing. */
-export const wakeSignal = defineSignal<[{ readonly paths: readonly string[] }]>("wake");
+export const wakeSignal = defineSignal<[Wake]>("wake");
 /** The row's settings, aliases or credentials changed; they are read anew before the next step. */
 export const settingsChangedSignal = defineSignal("settingsChanged");
 
@@ -77,18 +89,26 @@ const wokenPathsMax = 50;
  * One connected mailbox, for as long as it is connected: opens it, keeps it in step with its server, and waits for what happens next. It decides and
  * remembers; what was fetched and told is in the database. No failure ends it, only `disconnect` does.
  */
-export async function mailbox({ mailboxId, state: carried }: MailboxInput): Promise<void> {
-  const state: MailboxState = carried ?? firstState();
+export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxInput): Promise<void> {
+  const state: MailboxState = { ...firstState(), ...carried };
   const ref = { mailboxId };
   let stop = false;
-  let isPauseDecided = carried !== undefined;
+  let isDescribed = carried !== undefined;
+  let isPauseDecided = isDescribed;
+  let isWritingPause = false;
   /** Something changed that the waiting loop has to look at again. */
   let hasNews = true;
+  /** Counted, so that what began before sees that it is not the answer: requests to look, changes of settings or credentials, listings begun. */
+  let looksAsked = 0;
+  let reopenings = 0;
+  let listingsSeen = 0;
+  let working: CancellationScope | undefined;
   let importing: CancellationScope | undefined;
   let shown = "";
 
   setHandler(stateQuery, () => state);
-  setHandler(wakeSignal, ({ paths }) => addWake(state, paths));
+  // An operator may send messages by hand and leave out their arguments: a handler that throws would stop the mailbox for good.
+  setHandler(wakeSignal, (wake?: Partial<Wake>) => addWake(state, wake?.paths ?? []));
   setHandler(settingsChangedSignal, () => reopen());
   setHandler(syncUpdate, async () => lookNow());
   setHandler(pauseUpdate, () => setPaused(true));
@@ -98,8 +118,10 @@ export async function mailbox({ mailboxId, state: carried }: MailboxInput): Prom
     lookNow();
   });
   setHandler(reconnectUpdate, async () => reopen());
-  setHandler(disconnectUpdate, async ({ purge }) => {
+  setHandler(disconnectUpdate, async (options?: { readonly purge?: boolean }) => {
+    const purge = options?.purge === true;
     stop = true;
+    working?.cancel();
     importing?.cancel();
     const patient = databaseActivities({
       startToCloseTimeout: "30 minutes",
@@ -108,25 +130,20 @@ export async function mailbox({ mailboxId, state: carried }: MailboxInput): Prom
     await CancellationScope.nonCancellable(() => patient.forgetMailbox({ ...ref, purge }));
   });
 
-  if (carried === undefined) {
-    const facts = await databaseActivities({ summary: "read the mailbox's row" }).describeMailbox(ref);
-    if (facts.isGone) return;
-    if (!isPauseDecided) state.isPaused = facts.isPaused;
-    nameForOperators(facts, mailboxId);
-  }
-
+  if (!isDescribed) await work(describe);
   while (!stop) {
     shown = showState(state, shown);
-    startImport();
-    if (isReady()) await work();
-    else await condition(() => stop || hasNews || isReady(), waitMs(), { summary: waitReason(state) });
+    if (isImportDue()) startImport();
+    if (isReady()) await work(isDescribed ? look : describe);
+    else await condition(() => stop || hasNews || isReady() || isImportDue() || isLong(), waitMs(), { summary: waitReason(state) });
     hasNews = false;
-    if (!stop && shouldContinueAsNew()) {
+    if (!stop && isLong()) {
       importing?.cancel();
       await condition(() => importing === undefined && allHandlersFinished());
-      if (!stop) await continueAsNew<typeof mailbox>({ mailboxId, state });
+      if (!stop) await continueAsNew<typeof mailbox>({ mailboxId, state, pace });
     }
   }
+  importing?.cancel();
   await condition(() => importing === undefined && allHandlersFinished());
 
   /** Nobody forbids it, and either it is time or somebody saw something. A wake does not cut the pause after a failure short; `sync` does. */
@@ -136,17 +153,28 @@ export async function mailbox({ mailboxId, state: carried }: MailboxInput): Prom
   }
 
   function waitMs(): number | undefined {
-    return state.isPaused || state.waitsForOwner ? undefined : Math.max(1, state.nextDueAt - Date.now());
+    if (state.isPaused || state.waitsForOwner) return undefined;
+    const importDueAt = state.needsImport && importing === undefined && state.failing === null ? state.importDueAt : state.nextDueAt;
+    return Math.max(1, Math.min(state.nextDueAt, importDueAt) - Date.now());
+  }
+
+  /** A history that grows while nothing may be looked at (a paused mailbox that is woken again and again) is cut as well. */
+  function isLong(): boolean {
+    return shouldContinueAsNew(pace.historyLengthMax ?? historyLengthMax);
   }
 
   function lookNow(): void {
+    looksAsked += 1;
     addWake(state, []);
     state.nextDueAt = 0;
+    state.importDueAt = 0;
   }
 
   /** Credentials or settings may be others now: what stopped the mailbox may be gone. */
   function reopen(): void {
+    reopenings += 1;
     state.isOpen = false;
+    state.isWatched = false;
     state.waitsForOwner = false;
     lookNow();
   }
@@ -156,19 +184,43 @@ export async function mailbox({ mailboxId, state: carried }: MailboxInput): Prom
     state.isPaused = isPaused;
     if (isPaused) importing?.cancel();
     else lookNow();
-    await databaseActivities({ summary: isPaused ? "pause" : "resume" }).setPaused({ ...ref, isPaused });
     hasNews = true;
+    // One writer at a time, each with the last word that was said: two at once could reach the row in either order.
+    await condition(() => !isWritingPause);
+    isWritingPause = true;
+    try {
+      await databaseActivities({ summary: state.isPaused ? "pause" : "resume" }).setPaused({ ...ref, isPaused: state.isPaused });
+    } finally {
+      isWritingPause = false;
+    }
   }
 
-  async function work(): Promise<void> {
+  /** Runs one step to its end or its failure. What was asked for meanwhile is done next, whatever became of the step. */
+  async function work(step: () => Promise<void>): Promise<void> {
+    const before = { looksAsked, reopenings };
+    working = new CancellationScope();
     try {
-      await look();
+      await working.run(step);
       state.failing = null;
-      state.lastSuccessAt = Date.now();
     } catch (error) {
-      if (isCancellation(error)) throw error;
-      await remember(error);
+      if (CancellationScope.current().consideredCancelled) throw error;
+      // A failure under credentials or settings that were replaced meanwhile says nothing about the new ones.
+      if (!stop && reopenings === before.reopenings) await remember(error);
+    } finally {
+      working = undefined;
     }
+    if (looksAsked !== before.looksAsked) state.nextDueAt = 0;
+  }
+
+  async function describe(): Promise<void> {
+    const facts = await databaseActivities({ summary: "read the mailbox's row" }).describeMailbox(ref);
+    isDescribed = true;
+    if (facts.isGone) {
+      stop = true;
+      return;
+    }
+    if (!isPauseDecided) state.isPaused = facts.isPaused;
+    nameForOperators(facts, mailboxId);
   }
 
   /** One look at the server: open it if need be, renew its token if due, fetch, judge, act. */
@@ -178,41 +230,47 @@ export async function mailbox({ mailboxId, state: carried }: MailboxInput): Prom
     const paths = isFull ? null : state.wakes.paths;
     state.wakes = { all: false, paths: [] };
     try {
-      const isOpening = !state.isOpen;
-      if (isOpening) await open();
+      if (!state.isOpen) await open();
+      if (stop) return;
       if (state.tokenExpiresAt !== null && tokenDueAt(state.tokenExpiresAt) <= Date.now()) {
         const { tokenExpiresAt } = await providerActivities({ summary: "the access token is about to end" }).refreshToken(ref);
         state.tokenExpiresAt = tokenExpiresAt;
       }
       await fetchAndTell(paths, isThorough);
-      if (isOpening) await databaseActivities({ summary: "listen for changes" }).watchMailbox(ref);
+      if (stop) return;
+      if (!state.isWatched) await listen();
     } catch (error) {
       // What was to be looked at is still to be looked at.
       addWake(state, paths ?? []);
       throw error;
     }
     if (isFull) state.nextDueAt = dueAfter(Date.now(), state.pollEveryMs, state.lastSuccessAt === null ? jitterOf(mailboxId) : 1);
+    state.lastSuccessAt = Date.now();
   }
 
   async function open(): Promise<void> {
+    const begun = reopenings;
     const facts = await providerActivities({ summary: "log in, list folders" }).openMailbox(ref);
     if (facts.isGone) {
       stop = true;
       return;
     }
-    state.isOpen = true;
+    state.isOpen = begun === reopenings;
     state.pollEveryMs = facts.pollEveryMs;
     state.tokenExpiresAt = facts.tokenExpiresAt;
   }
 
+  async function listen(): Promise<void> {
+    const begun = reopenings;
+    await databaseActivities({ summary: "listen for changes" }).watchMailbox(ref);
+    state.isWatched = begun === reopenings;
+  }
+
   async function fetchAndTell(paths: readonly string[] | null, isThorough: boolean): Promise<void> {
     const fetched = await fetch(paths, isThorough, paths === null ? "all folders" : `${paths.length} folder(s)`);
-    if (fetched.missing === 0) {
-      await tell(fetched, false);
-      return;
-    }
-    // Messages left a folder. Which of them moved and which are gone is known when every folder was read after that.
     await tell(fetched, false);
+    if (fetched.missing === 0 || stop) return;
+    // Messages left a folder. Which of them moved and which are gone is known when every folder was read after that.
     const searched = await fetch(null, false, "where did messages go");
     await tell(searched, !searched.more);
   }
@@ -220,7 +278,10 @@ export async function mailbox({ mailboxId, state: carried }: MailboxInput): Prom
   async function fetch(paths: readonly string[] | null, isThorough: boolean, summary: string): Promise<FetchChangesResult> {
     const result = await providerActivities({ summary }).fetchChanges({ ...ref, paths, isThorough });
     if (result.isGone) stop = true;
-    if (result.needsImport) state.needsImport = true;
+    if (result.needsImport) {
+      state.needsImport = true;
+      listingsSeen += 1;
+    }
     if (result.more) addWake(state, paths ?? []);
     return result;
   }
@@ -235,14 +296,23 @@ export async function mailbox({ mailboxId, state: carried }: MailboxInput): Prom
     if (judges || result.mustTell) await localActivities().actOnMessages(ref);
   }
 
+  function isImportDue(): boolean {
+    if (!state.needsImport || importing !== undefined || state.isPaused || state.waitsForOwner || state.failing !== null || stop) return false;
+    return state.importFailing === null || state.importDueAt <= Date.now();
+  }
+
   /** Lists history beside the live work, so that new mail never waits for it. */
   function startImport(): void {
-    if (!state.needsImport || importing !== undefined || state.isPaused || state.waitsForOwner || state.failing !== null || stop) return;
     const scope = new CancellationScope();
+    const begun = reopenings;
     importing = scope;
     void scope
       .run(importSlice)
-      .catch((error: unknown) => (isCancellation(error) ? undefined : remember(error)))
+      .catch((error: unknown) => (scope.consideredCancelled || reopenings !== begun ? undefined : rememberImport(error)))
+      // Nobody awaits this promise. When the workflow is cancelled, the main function says so.
+      .catch((error: unknown) => {
+        if (!isCancellation(error)) throw error;
+      })
       .finally(() => {
         importing = undefined;
         hasNews = true;
@@ -250,9 +320,12 @@ export async function mailbox({ mailboxId, state: carried }: MailboxInput): Prom
   }
 
   async function importSlice(): Promise<void> {
+    const seen = listingsSeen;
     const slice = await bulkActivities({ summary: "first sync" }).importHistory(ref);
+    state.importFailing = null;
     state.imported += slice.imported;
-    state.needsImport = !slice.isComplete;
+    // A listing that began while the slice was under way may not have been part of it.
+    state.needsImport = !slice.isComplete || seen !== listingsSeen;
     if (slice.unsettled > 0 || slice.missing > 0) addWake(state, []);
     if (slice.mustTell) await localActivities().actOnMessages(ref);
   }
@@ -260,23 +333,38 @@ export async function mailbox({ mailboxId, state: carried }: MailboxInput): Prom
   /** What went wrong, in the state, on the row, and in what operators see. Sets when the next try is due. */
   async function remember(error: unknown): Promise<void> {
     const failure = causeOf(error);
-    const entry = isMailErrorCode(failure.type) ? catalogue[failure.type] : undefined;
-    const verdict = afterFailure(state.failing, failure.type, entry, failure.retryAfterMs, Date.now(), jitterOf(mailboxId));
+    const verdict = afterFailure(state.failing, failure.type, entryOf(failure), failure.retryAfterMs, Date.now(), jitterOf(mailboxId));
     state.failing = verdict.failing;
     state.waitsForOwner = verdict.waitsForOwner;
-    if (verdict.waitsForOwner) state.isOpen = false;
+    if (verdict.waitsForOwner) {
+      state.isOpen = false;
+      importing?.cancel();
+    }
     state.nextDueAt = verdict.nextDueAt;
     hasNews = true;
-    if (entry === undefined) return;
-    await databaseActivities({ summary: failure.type }).recordProblem({
-      ...ref,
-      code: failure.type,
-      serverSaid: failure.serverSaid,
-      fix: failure.fix,
-      isError: verdict.isError,
-      nextDueAt: verdict.waitsForOwner ? null : verdict.nextDueAt,
-    });
-    if (verdict.isError) await databaseActivities({ summary: "tell the error" }).actOnMessages(ref);
+    await report(failure, verdict.isError, verdict.waitsForOwner ? null : verdict.nextDueAt);
+  }
+
+  /** The same for the first sync, whose failures stop the mailbox only if its owner has to act: as long as looks succeed, mail flows. */
+  async function rememberImport(error: unknown): Promise<void> {
+    const failure = causeOf(error);
+    const verdict = afterFailure(state.importFailing, failure.type, entryOf(failure), failure.retryAfterMs, Date.now(), jitterOf(mailboxId));
+    if (verdict.waitsForOwner) return remember(error);
+    state.importFailing = verdict.failing;
+    state.importDueAt = verdict.nextDueAt;
+    await report(failure, false, state.nextDueAt);
+  }
+
+  /** Writes a failure on the row. If that fails in turn, the workflow knows it all the same, and the next failure is written again. */
+  async function report(failure: FailureCause, isError: boolean, nextDueAt: number | null): Promise<void> {
+    if (entryOf(failure) === undefined) return;
+    const { type: code, serverSaid, fix } = failure;
+    try {
+      await databaseActivities({ summary: code }).recordProblem({ ...ref, code, serverSaid, fix, isError, nextDueAt });
+      if (isError) await databaseActivities({ summary: "tell the error" }).actOnMessages(ref);
+    } catch (error) {
+      if (CancellationScope.current().consideredCancelled) throw error;
+    }
   }
 }
 
@@ -284,12 +372,15 @@ function firstState(): MailboxState {
   return {
     v: 1,
     isOpen: false,
+    isWatched: false,
     isPaused: false,
     waitsForOwner: false,
     needsImport: false,
     wakes: { all: true, paths: [] },
     failing: null,
+    importFailing: null,
     nextDueAt: 0,
+    importDueAt: 0,
     tokenExpiresAt: null,
     pollEveryMs: 60 * 60_000,
     lastSuccessAt: null,
@@ -319,7 +410,9 @@ interface FailureCause {
 /** The code of what an activity failed with. Text is never looked at. */
 function causeOf(error: unknown): FailureCause {
   const cause = error instanceof ActivityFailure ? error.cause : error;
-  if (!(cause instanceof ApplicationFailure)) return { type: "timed_out", serverSaid: null, fix: null, retryAfterMs: null };
+  if (!(cause instanceof ApplicationFailure)) {
+    return { type: cause instanceof TimeoutFailure ? "timed_out" : "internal", serverSaid: null, fix: null, retryAfterMs: null };
+  }
   const details = cause.details?.[0] as FailureDetails | undefined;
   return {
     type: cause.type ?? "internal",
@@ -329,9 +422,13 @@ function causeOf(error: unknown): FailureCause {
   };
 }
 
-function shouldContinueAsNew(): boolean {
-  const info = workflowInfo();
-  return info.continueAsNewSuggested || info.historyLength > historyLengthMax;
+function entryOf({ type }: FailureCause): CatalogueEntry | undefined {
+  return isMailErrorCode(type) ? catalogue[type] : undefined;
+}
+
+function shouldContinueAsNew(lengthMax: number): boolean {
+  const { continueAsNewSuggested, historyLength, targetWorkerDeploymentVersionChanged } = workflowInfo();
+  return continueAsNewSuggested || historyLength > lengthMax || targetWorkerDeploymentVersionChanged === true;
 }
 
 function nameForOperators(facts: Extract<MailboxFacts, { isGone: false }>, mailboxId: MailboxId): void {
@@ -364,7 +461,7 @@ function showState(state: MailboxState, shown: string): string {
       "| --- | --- |",
       `| last look that succeeded | ${instant(state.lastSuccessAt)} |`,
       `| next full look due | ${state.waitsForOwner || state.isPaused ? "when told to" : instant(state.nextDueAt)} |`,
-      `| first sync | ${state.needsImport ? "under way" : "done"}, ${state.imported} messages listed |`,
+      `| first sync | ${importState(state)}, ${state.imported} messages listed |`,
       `| events told | ${state.told} |`,
       `| last error | ${describeFailing(state.failing)} |`,
     ].join("\n"),
@@ -384,6 +481,11 @@ function stateName(state: MailboxState): string {
   if (state.failing !== null) return "FAILING";
   if (!state.isOpen) return "CONNECTING";
   return state.needsImport ? "IMPORTING" : "LIVE";
+}
+
+function importState({ needsImport, importFailing, importDueAt }: MailboxState): string {
+  if (!needsImport) return "done";
+  return importFailing === null ? "under way" : `failing (${describeFailing(importFailing)}), again ${instant(importDueAt)}`;
 }
 
 function describeFailing(failing: Failing | null): string {

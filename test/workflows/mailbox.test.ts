@@ -1,0 +1,3 @@
+import { mailboxSuite } from "./mailbox.suite.ts";
+
+mailboxSuite({});
