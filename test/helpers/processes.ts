@@ -17,6 +17,9 @@ export interface SpawnedApi extends SpawnedProcess {
   readonly url: string;
 }
 
+/** In characters, at the end: enough for the whole of a short test at the level trace. */
+const logsMax = 5_000_000;
+
 type Env = Readonly<Record<string, string | undefined>>;
 
 /** Runs the real worker as a process of its own; resolves when it polls. End it in the test; what is left over ends with the file. */
@@ -42,7 +45,7 @@ export async function spawnReady(
   let text = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding("utf8").on("data", (chunk: string) => {
-      text = (text + chunk).slice(-200_000);
+      text = (text + chunk).slice(-logsMax);
     });
   }
   const kill = async (signal: NodeJS.Signals = "SIGTERM") => {
