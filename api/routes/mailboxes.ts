@@ -104,7 +104,9 @@ export const mailboxRoutes: readonly Route[] = [
       path: "/v1/mailboxes/{id}",
       operationId: "changeMailbox",
       summary: "Change a mailbox's settings or credentials",
-      description: "What is left out stays as it is. New settings and credentials are used at once; if they are wrong, `status` says so.",
+      description:
+        "What is left out stays as it is. New settings and credentials are used at once; if they are wrong, `status` says so. A server on another host needs " +
+        "its password again.",
       tags,
       auth: writing,
       params: idParams("mailbox"),

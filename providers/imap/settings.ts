@@ -87,19 +87,37 @@ export function split(parsed: unknown, email: string): { readonly settings: Imap
   };
 }
 
-/** New members over stored ones. A new preset begins anew; without one, what is not given stays as it is. */
-export function merge(
-  stored: { readonly settings: ImapSettings; readonly credentials: ImapCredentials },
-  changes: unknown,
-  email: string,
-): { readonly settings: ImapSettings; readonly credentials: ImapCredentials } {
+interface Stored {
+  readonly settings: ImapSettings;
+  readonly credentials: ImapCredentials;
+}
+
+/**
+ * New members over stored ones. A new preset begins anew; without one, what is not given stays as it is. A server on another host needs its password
+ * again: else whoever may change a mailbox, and may not read its password, could have it sent to a host of theirs.
+ */
+export function merge(stored: Stored, changes: unknown, email: string): Stored {
   const input: ChangeInput = changeSchema.parse(changes);
+  const merged = overlayStored(stored, input, email);
+  const { imap, smtp } = stored.settings;
+  if (merged.settings.imap.host !== imap.host && input.password === undefined) throw missing(["password"], neededAgain("IMAP"));
+  const isKnown = merged.settings.smtp === null || [imap.host, smtp?.host].includes(merged.settings.smtp.host);
+  const isGiven = input.smtp?.password !== undefined || (input.password !== undefined && merged.credentials.smtpPassword === null);
+  if (!isKnown && !isGiven) throw missing(merged.credentials.smtpPassword === null ? ["password"] : ["smtp", "password"], neededAgain("SMTP"));
+  return merged;
+}
+
+function neededAgain(protocol: string): string {
+  return `is needed again for another ${protocol} host: a stored password is not sent to a new one`;
+}
+
+function overlayStored(stored: Stored, input: ChangeInput, email: string): Stored {
   const credentials = {
     password: input.password ?? stored.credentials.password,
     smtpPassword: input.smtp === null ? null : (input.smtp?.password ?? stored.credentials.smtpPassword),
   };
   if (input.preset !== undefined && input.preset !== (stored.settings.preset ?? customPreset)) {
-    return { settings: resolveSettings(input, email), credentials };
+    return { settings: resolveSettings(input, email), credentials: { ...credentials, smtpPassword: input.smtp?.password ?? null } };
   }
   const { settings } = stored;
   const imap = overlay("imap", settings.imap, { username: input.username, ...input.imap });

@@ -479,3 +479,16 @@ describe("a flood", () => {
     expect(faults.map((line) => `${line.err?.message} ${line.err?.stack?.split("\n")[1]}`)).toEqual([]);
   });
 });
+
+describe("a key that may change a mailbox", () => {
+  test("cannot have the stored password sent to a host of its choosing", async () => {
+    const connected = await post("/v1/mailboxes", { email: "ann@example.com", password: "stored-secret", imap: { host: "imap.nowhere.invalid" } });
+    expect(connected.status).toBe(201);
+    const key = await api.newKey({ customerId: ann.id, mailboxId: connected.body.id });
+    for (const change of [{ imap: { host: "127.0.0.1" } }, { smtp: { host: "127.0.0.1" } }, { preset: "fastmail" }]) {
+      const answer = await api.call("PATCH", `/v1/mailboxes/${connected.body.id}`, { key, body: change });
+      expectRefusal(answer, 400);
+      expect(answer.body.detail).toContain("password");
+    }
+  });
+});

@@ -95,22 +95,53 @@ describe("changing stored settings", () => {
   test("moves to the usual port with the security, and keeps a port of one's own otherwise", () => {
     expect(merge(stored, { imap: { security: "starttls" } }, email).settings.imap).toMatchObject({ port: 143, host: "imap.example.org" });
     const own = merge(stored, { imap: { port: 1_993, security: "tls" } }, email);
-    expect(merge(own, { imap: { host: "other.example" } }, email).settings.imap).toMatchObject({ host: "other.example", port: 1_993 });
+    expect(merge(own, { password: "new", imap: { host: "other.example" } }, email).settings.imap).toMatchObject({
+      host: "other.example",
+      port: 1_993,
+    });
   });
 
   test("takes sending away and gives it back", () => {
     const without = merge(stored, { smtp: null }, email);
     expect(without.settings.smtp).toBeNull();
     expect(without.credentials.smtpPassword).toBeNull();
-    expect(merge(without, { smtp: { host: "s.example" } }, email).settings.smtp).toMatchObject({ host: "s.example", port: 465, username: email });
+    expect(merge(without, { password: "new", smtp: { host: "s.example" } }, email).settings.smtp).toMatchObject({
+      host: "s.example",
+      port: 465,
+      username: email,
+    });
   });
 
   test("begins anew with a preset", () => {
-    expect(merge(stored, { preset: "fastmail" }, email).settings).toMatchObject({
+    expect(merge(stored, { preset: "fastmail", password: "new" }, email).settings).toMatchObject({
       preset: "fastmail",
       imap: { host: "imap.fastmail.com" },
       connectionsMax: 5,
     });
+  });
+
+  test.each([
+    ["another IMAP host", { imap: { host: "other.example" } }, "password"],
+    ["another IMAP host, with a password for SMTP only", { imap: { host: "other.example" }, smtp: { password: "new" } }, "password"],
+    ["another preset", { preset: "fastmail" }, "password"],
+    ["another SMTP host", { smtp: { host: "other.example" } }, "smtp.password"],
+    ["another SMTP host, with a password for IMAP only", { password: "new", smtp: { host: "other.example" } }, "smtp.password"],
+  ])("sends no stored password to %s", (_what, changes, path) => {
+    expect(() => merge(stored, changes, email)).toThrow(
+      expect.objectContaining({ issues: [expect.objectContaining({ path: path.split("."), message: expect.stringContaining("needed again") })] }),
+    );
+  });
+
+  test("sends no stored password to a first SMTP host that is not the IMAP server's", () => {
+    const receivingOnly = merge(stored, { smtp: null }, email);
+    expect(() => merge(receivingOnly, { smtp: { host: "other.example" } }, email)).toThrow(ZodError);
+    expect(merge(receivingOnly, { smtp: { host: "imap.example.org" } }, email).settings.smtp).toMatchObject({ host: "imap.example.org" });
+    const own = merge(receivingOnly, { smtp: { host: "other.example", password: "new" } }, email);
+    expect(own.credentials).toEqual({ password: "old", smtpPassword: "new" });
+  });
+
+  test("forgets the SMTP password with the preset that it was for", () => {
+    expect(merge(stored, { preset: "fastmail", password: "new" }, email).credentials).toEqual({ password: "new", smtpPassword: null });
   });
 
   test("still refuses to send the password in the clear by oversight", () => {
