@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { rowsOf, sectionOf } from "../docs/markdown.ts";
 import { findCycle, type Import, importsOf, listSources, packageOf, readImports, root } from "./import-graph.ts";
 import { offStage, roomOf, rooms } from "./rooms.ts";
 
@@ -14,6 +15,16 @@ describe("who imports whom", () => {
 
   test("every import is one that its room may make", () => {
     expect(staged.filter((edge) => !isAllowed(edge)).map(show)).toEqual([]);
+  });
+
+  test("ARCHITECTURE.md shows the rooms as they are", () => {
+    const shown = rowsOf(sectionOf(readFileSync(join(root, "ARCHITECTURE.md"), "utf8"), "Who may import whom"));
+    const names = (list: readonly string[], prefix = "") => list.map((name) => `${prefix}\`${name}\``);
+    const asTheyAre = rooms.map(({ name, imports: others, typesOf = [] }) => [
+      `\`${name}\``,
+      [...names(others), ...names(typesOf, "types of ")].join(", ") || "nothing of ours",
+    ]);
+    expect(shown).toEqual(asTheyAre);
   });
 
   test("no files import each other in a circle, types included", () => {
