@@ -1,4 +1,4 @@
-import { createHmac } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import { claimIdempotencyKey, dropClaim, type IdempotencyId, keepAnswer, type StoredAnswer } from "../db/idempotency.ts";
 import { type KeyRing, type Sealed, seal, unseal } from "../db/secrets.ts";
 import type { ApiDeps } from "./deps.ts";
@@ -27,13 +27,29 @@ export async function answerOnce(deps: ApiDeps, request: IdempotentRequest, serv
   if (found.state === "in_flight") throw new ApiError("idempotency_in_flight", { headers: { "Retry-After": "1" } });
   if (found.state === "other_request") throw new ApiError("idempotency_mismatch");
   if (found.state === "answered") {
-    const body = unseal(config.keyRing, sealContext(request), found.answer.body as Sealed) as { readonly body?: unknown };
-    return { ...found.answer, body: body.body, headers: { ...found.answer.headers, "Idempotency-Replayed": "true" } };
+    const kept = unseal(config.keyRing, sealContext(request), found.answer.body as Sealed) as KeptAnswer;
+    if (kept.digest !== digestOf(request.fingerprint)) throw new ApiError("idempotency_mismatch");
+    return { ...found.answer, body: kept.body, headers: { ...found.answer.headers, "Idempotency-Replayed": "true" } };
   }
   const answer = await serveOrDrop(deps, request, found.claim, serve);
   if (answer.status >= 500 || answer.status === 429) await dropClaim(db, request, found.claim);
-  else await keepAnswer(db, request, found.claim, { ...answer, body: seal(config.keyRing, sealContext(request), { body: answer.body }) });
+  else await keepAnswer(db, request, found.claim, { ...answer, body: seal(config.keyRing, sealContext(request), toKept(request, answer)) });
   return answer;
+}
+
+/** What is sealed: the answer's body, and what it was the answer to. */
+interface KeptAnswer {
+  readonly body?: unknown;
+  readonly digest: string;
+}
+
+function toKept(request: IdempotentRequest, { body }: StoredAnswer): KeptAnswer {
+  return { body, digest: digestOf(request.fingerprint) };
+}
+
+/** Not keyed, and so only ever stored sealed. */
+function digestOf(parts: readonly unknown[]): string {
+  return createHash("sha256").update(JSON.stringify(parts)).digest("base64");
 }
 
 async function serveOrDrop(deps: ApiDeps, request: IdempotentRequest, claim: string, serve: () => Promise<StoredAnswer>): Promise<StoredAnswer> {

@@ -18,6 +18,7 @@ export type IdempotencyState =
   | { readonly state: "ours"; readonly claim: string }
   | { readonly state: "in_flight" }
   | { readonly state: "other_request" }
+  /** Answered before; whether it was the same request, the answer itself has to tell. */
   | { readonly state: "answered"; readonly answer: StoredAnswer };
 
 /** An answer is kept this long. */
@@ -47,9 +48,9 @@ export async function claimIdempotencyKey(db: Connection, { owner, key }: Idempo
   const row = await db.selectFrom("idempotency_keys").selectAll().where("customer_id", "=", owner).where("key", "=", key).executeTakeFirst();
   // Gone between the two statements: its request failed and freed the key. The caller tries again as for one in flight.
   if (row === undefined) return { state: "in_flight" };
-  if (!hashes.some((candidate) => candidate.equals(row.request_hash))) return { state: "other_request" };
-  if (row.status === null || row.response === null) return { state: "in_flight" };
-  return { state: "answered", answer: { status: row.status, ...row.response } };
+  // The hash is for requests at work: it needs the ring's key of then, which may have left the ring while the answer was kept.
+  if (row.status !== null && row.response !== null) return { state: "answered", answer: { status: row.status, ...row.response } };
+  return { state: hashes.some((candidate) => candidate.equals(row.request_hash)) ? "in_flight" : "other_request" };
 }
 
 /** Keeps the answer for whoever repeats the request, unless somebody took the key over meanwhile. */

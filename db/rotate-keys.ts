@@ -1,5 +1,5 @@
 import { pathToFileURL } from "node:url";
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import { loadConfig } from "../config.ts";
 import { type Connection, openDatabase } from "./database.ts";
 import { type KeyRing, reseal, type Sealed } from "./secrets.ts";
@@ -11,23 +11,42 @@ export interface Rotation {
   readonly unreadable: readonly string[];
 }
 
-/** Every column that holds a sealed value for longer than a day, and what it is sealed for. */
-const sealedColumns = [
-  { table: "credentials", id: "mailbox_id", column: "sealed", context: (id: string) => id },
-  { table: "webhook_endpoints", id: "id", column: "sealed_secrets", context: endpointSecretsContext as (id: string) => string },
-  { table: "connection_tests", id: "id", column: "sealed_request", context: (id: string) => id },
-] as const;
+/** A column, or a part of one, that holds sealed values, and what they are sealed for. */
+interface Place {
+  readonly table: string;
+  readonly id: RawBuilder<unknown>;
+  readonly value: RawBuilder<unknown>;
+  readonly set: (json: string) => RawBuilder<unknown>;
+  readonly context: (id: string) => string;
+}
+
+const sealedPlaces: readonly Place[] = [
+  column("credentials", "mailbox_id", "sealed", (id) => id),
+  column("webhook_endpoints", "id", "sealed_secrets", endpointSecretsContext as (id: string) => string),
+  column("connection_tests", "id", "sealed_request", (id) => id),
+  {
+    table: "idempotency_keys",
+    id: sql`customer_id || '/' || key`,
+    value: sql`(response -> 'body')`,
+    set: (json) => sql`response = jsonb_set(response, '{body}', ${json}::jsonb)`,
+    context: (id) => `idempotency/${id}`,
+  },
+];
+
+function column(table: string, id: string, name: string, context: (id: string) => string): Place {
+  return { table, id: sql.ref(id), value: sql.ref(name), set: (json) => sql`${sql.ref(name)} = ${json}::jsonb`, context };
+}
 
 const batchSize = 500;
 
 /**
  * Puts every sealed value under the ring's first key, row by row and safe to repeat, while everything runs. Afterwards the other keys can leave the
- * ring, unless something was unreadable. Kept answers of idempotency keys stay as they are: they are forgotten within a day.
+ * ring, unless something was unreadable or a process still runs whose ring begins with another key.
  */
 export async function rotateKeys(db: Connection, ring: KeyRing): Promise<Rotation> {
   const unreadable: string[] = [];
   let resealed = 0;
-  for (const place of sealedColumns) {
+  for (const place of sealedPlaces) {
     let after = "";
     for (;;) {
       const rows = await nextRows(db, place, after, ring[0]?.name ?? "");
@@ -49,12 +68,10 @@ interface SealedRow {
   readonly sealed: Sealed;
 }
 
-type Place = (typeof sealedColumns)[number];
-
-async function nextRows(db: Connection, { table, id, column }: Place, after: string, currentKey: string): Promise<readonly SealedRow[]> {
+async function nextRows(db: Connection, { table, id, value }: Place, after: string, currentKey: string): Promise<readonly SealedRow[]> {
   const { rows } = await sql<SealedRow>`
-    select ${sql.ref(id)} as id, ${sql.ref(column)} as sealed from ${sql.table(table)}
-    where ${sql.ref(id)} > ${after} and ${sql.ref(column)} ->> 'key' <> ${currentKey}
+    select ${id} as id, ${value} as sealed from ${sql.table(table)}
+    where ${id} > ${after} and ${value} ->> 'key' <> ${currentKey}
     order by 1 limit ${batchSize}
   `.execute(db);
   return rows;
@@ -69,10 +86,10 @@ function tryReseal(ring: KeyRing, context: string, sealed: Sealed): Sealed | und
 }
 
 /** Only over the value that was read: a reconnect may have put new credentials there meanwhile, under the first key already. */
-async function replace(db: Connection, { table, id, column }: Place, row: SealedRow, fresh: Sealed): Promise<boolean> {
+async function replace(db: Connection, { table, id, value, set }: Place, row: SealedRow, fresh: Sealed): Promise<boolean> {
   const { numAffectedRows } = await sql`
-    update ${sql.table(table)} set ${sql.ref(column)} = ${JSON.stringify(fresh)}::jsonb
-    where ${sql.ref(id)} = ${row.id} and ${sql.ref(column)} ->> 'wrapped' = ${row.sealed.wrapped}
+    update ${sql.table(table)} set ${set(JSON.stringify(fresh))}
+    where ${id} = ${row.id} and ${value} ->> 'wrapped' = ${row.sealed.wrapped}
   `.execute(db);
   return numAffectedRows === 1n;
 }

@@ -8,14 +8,14 @@ export interface Trace {
   readonly text: string;
 }
 
-/** Every row of every table, bytea in hex. */
+/** Every row of every table as JSON, bytea in hex. */
 export async function databaseTraces(db: Database): Promise<readonly Trace[]> {
   const { rows: tables } = await sql<{ name: string }>`
     select table_name as name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'
   `.execute(db);
   const traces: Trace[] = [];
   for (const { name } of tables) {
-    const { rows } = await sql<{ text: string }>`select t::text as text from ${sql.table(name)} t`.execute(db);
+    const { rows } = await sql<{ text: string }>`select to_jsonb(t)::text as text from ${sql.table(name)} t`.execute(db);
     traces.push({ where: `table ${name}`, text: rows.map((row) => row.text).join("\n") });
   }
   return traces;
