@@ -55,7 +55,8 @@ export function describeMailbox(facts: MailboxFacts, now: number): MailboxDescri
   if (status === "error") return { status, flow: { state: "stalled" }, lagMs, problem: facts.problem };
 
   const silentMs = now - (heardAt || toMs(facts.createdAt));
-  const allowedMs = heardAt > 0 && toMs(facts.watchAliveAt) < heardAt ? facts.pollFloorMs : 0;
+  // Who is watched is heard of every few seconds, however recently it was read: a dead worker shows within a minute, not after the poll floor.
+  const allowedMs = heardAt > 0 && facts.watchAliveAt === null ? facts.pollFloorMs : 0;
   if (silentMs > allowedMs + stalledMs) {
     return {
       status: "error",
