@@ -2,11 +2,12 @@ import { Context } from "@temporalio/activity";
 import type { Database } from "../db/database.ts";
 import { listSyncFolders, recordFolderCounts, recordFolderProblem, type SyncFolder, saveFolders } from "../db/folder-sync.ts";
 import { findWorkMailbox, recordImportStarted, recordSuccess, type WorkMailbox } from "../db/mailbox-state.ts";
-import { pendingWork } from "../db/pending-work.ts";
+import { listingProgress, pendingWork } from "../db/pending-work.ts";
 import { CursorMoved, type PageOwner, type PageTexts, storeChanges } from "../db/store-page.ts";
 import { MailError, toProblem } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import type { RemoteMessage } from "../domain/message.ts";
+import type { ListingProgress } from "../domain/sync.ts";
 import { makeSnippet } from "../mime/snippet.ts";
 import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "./sessions.ts";
@@ -31,6 +32,8 @@ export interface FetchChangesResult {
   readonly more: boolean;
   /** Events wait for a relay that sleeps. */
   readonly mustTell: boolean;
+  /** How far the folders are listed, for operators; left out where nothing about it can have changed. */
+  readonly progress?: ListingProgress;
 }
 
 /** Live pages are small: the first messages of a burst are told while the rest is fetched. */
@@ -64,7 +67,9 @@ export async function fetchChanges(deps: FetchDependencies, input: FetchChangesI
     return more;
   });
   await recordSuccess(deps.db, mailbox);
-  return { isGone: false, more, ...(await pendingWork(deps.db, mailbox)) };
+  const pending = await pendingWork(deps.db, mailbox);
+  const isListed = input.paths !== null && !pending.needsImport;
+  return { isGone: false, more, ...pending, ...(isListed ? {} : { progress: await listingProgress(deps.db, mailbox.id) }) };
 }
 
 async function refreshFolders(db: Database, mailbox: WorkMailbox, provider: MailProvider, signal: AbortSignal): Promise<void> {

@@ -2,10 +2,10 @@ import { Context, heartbeat } from "@temporalio/activity";
 import type { Database } from "../db/database.ts";
 import { listSyncFolders, type SyncFolder } from "../db/folder-sync.ts";
 import { findWorkMailbox, recordImportFinished, recordImportProgress, type WorkMailbox } from "../db/mailbox-state.ts";
-import { pendingWork } from "../db/pending-work.ts";
+import { listingProgress, pendingWork } from "../db/pending-work.ts";
 import { CursorMoved, storeHistory } from "../db/store-page.ts";
 import type { MailboxId } from "../domain/ids.ts";
-import type { SyncCursor } from "../domain/sync.ts";
+import type { ListingProgress, SyncCursor } from "../domain/sync.ts";
 import type { MailProvider } from "../providers/provider.ts";
 import { ownerOf, readFolder } from "./fetch-changes.ts";
 import type { Sessions } from "./sessions.ts";
@@ -17,6 +17,8 @@ export interface ImportHistoryResult {
   readonly missing: number;
   /** Events wait for a relay that sleeps. */
   readonly mustTell: boolean;
+  /** How far the folders are listed, for operators; absent in histories of earlier releases. */
+  readonly progress?: ListingProgress;
   /** False when a time slice ended before the listing did. */
   readonly isComplete: boolean;
 }
@@ -29,8 +31,8 @@ interface ImportDependencies {
   readonly draining: AbortSignal;
 }
 
-/** One activity lists for this long, so that a deploy loses little and the history shows progress. */
-const sliceMs = 5 * 60_000;
+/** One activity lists for this long, so that operators see how far it is: a large mailbox costs a few events a minute while it is listed. */
+const sliceMs = 60_000;
 /** The mailbox's progress is written this often: it is read by people. */
 const progressEveryMs = 500;
 
@@ -45,7 +47,7 @@ export async function importHistory(deps: ImportDependencies, input: { readonly 
   await recordImportProgress(deps.db, mailbox.id);
   if (slice.isComplete) await recordImportFinished(deps.db, mailbox);
   const { unsettled, missing, mustTell } = await pendingWork(deps.db, mailbox);
-  return { ...slice, unsettled, missing, mustTell };
+  return { ...slice, unsettled, missing, mustTell, progress: await listingProgress(deps.db, mailbox.id) };
 }
 
 async function importSlice(

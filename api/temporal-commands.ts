@@ -75,6 +75,7 @@ export function createCommands({
       { key: searchAttributes.customerId, value: target.customerId },
       { key: searchAttributes.provider, value: target.provider },
     ]),
+    staticSummary: `${target.provider} · ${target.customerId}`,
     priority: { fairnessKey: target.customerId },
   });
 

@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import type { CustomerId, MailboxId } from "../domain/ids.ts";
+import type { ListingProgress } from "../domain/sync.ts";
 import type { Connection } from "./database.ts";
 
 /** What the store holds that somebody still has to do something about. */
@@ -31,4 +32,17 @@ export async function pendingWork(db: Connection, mailbox: { readonly id: Mailbo
   const [row] = rows;
   if (row === undefined) throw new Error("an aggregate answers with one row");
   return { unsettled: row.unsettled, missing: row.missing, needsImport: row.needsImport, mustTell: row.mustTell };
+}
+
+/** How far the folders that are read are listed. */
+export async function listingProgress(db: Connection, mailboxId: MailboxId): Promise<ListingProgress> {
+  const { rows } = await sql<ListingProgress>`
+    select count(*) as folders, count(*) filter (where import_state = 'complete') as "foldersListed",
+      coalesce(sum(greatest(import_total, import_done)), 0)::int8 as messages, coalesce(sum(import_done), 0)::int8 as "messagesListed"
+    from folders where mailbox_id = ${mailboxId} and is_synced
+  `.execute(db);
+  const [row] = rows;
+  if (row === undefined) throw new Error("an aggregate answers with one row");
+  const { folders, foldersListed, messages, messagesListed } = row;
+  return { folders, foldersListed, messages, messagesListed };
 }

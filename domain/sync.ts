@@ -58,3 +58,11 @@ export interface ScopeState {
   readonly total: number;
   readonly unseen: number;
 }
+
+/** How far a mailbox's folders are listed: two counts of folders, two of messages. */
+export interface ListingProgress {
+  readonly folders: number;
+  readonly foldersListed: number;
+  readonly messages: number;
+  readonly messagesListed: number;
+}

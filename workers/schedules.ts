@@ -20,8 +20,8 @@ function schedules(prefix: string): readonly ScheduleOptions[] {
   return [
     {
       scheduleId: prefix === "" ? "housekeeping" : `${prefix}-housekeeping`,
-      spec: { intervals: [{ every: "1 minute" }], jitter: "5 seconds" },
-      policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: "2 minutes" },
+      spec: { intervals: [{ every: "5 minutes" }], jitter: "30 seconds" },
+      policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: "10 minutes" },
       action: {
         type: "startWorkflow",
         workflowType: housekeeping,

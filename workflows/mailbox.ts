@@ -21,6 +21,7 @@ import type { MailboxFacts } from "../activities/mailboxes.ts";
 import { type CatalogueEntry, catalogue, isMailErrorCode } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import { afterFailure, dueAfter, type Failing, jitterOf, tokenDueAt } from "../domain/mailbox-schedule.ts";
+import type { ListingProgress } from "../domain/sync.ts";
 import { searchAttributes } from "./names.ts";
 import { bulkActivities, databaseActivities, localActivities, providerActivities } from "./proxies.ts";
 
@@ -56,6 +57,8 @@ export interface MailboxState {
   lastSuccessAt: number | null;
   told: number;
   imported: number;
+  /** How far the folders are listed; null before the first look. */
+  progress: ListingProgress | null;
 }
 
 export interface Wake {
@@ -278,6 +281,7 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
   async function fetch(paths: readonly string[] | null, isThorough: boolean, summary: string): Promise<FetchChangesResult> {
     const result = await providerActivities({ summary }).fetchChanges({ ...ref, paths, isThorough });
     if (result.isGone) stop = true;
+    if (result.progress !== undefined) state.progress = result.progress;
     if (result.needsImport) {
       state.needsImport = true;
       listingsSeen += 1;
@@ -324,6 +328,7 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
     const slice = await bulkActivities({ summary: "first sync" }).importHistory(ref);
     state.importFailing = null;
     state.imported += slice.imported;
+    if (slice.progress !== undefined) state.progress = slice.progress;
     // A listing that began while the slice was under way may not have been part of it.
     state.needsImport = !slice.isComplete || seen !== listingsSeen;
     if (slice.unsettled > 0 || slice.missing > 0) addWake(state, []);
@@ -386,6 +391,7 @@ function firstState(): MailboxState {
     lastSuccessAt: null,
     told: 0,
     imported: 0,
+    progress: null,
   };
 }
 
@@ -445,7 +451,7 @@ function nameForOperators(facts: Extract<MailboxFacts, { isGone: false }>, mailb
  */
 function showState(state: MailboxState, shown: string): string {
   const name = stateName(state);
-  const saying = `${name} ${state.failing?.type ?? ""}`;
+  const saying = `${name} ${state.failing?.type ?? ""} ${state.nextDueAt}`;
   if (saying !== shown) {
     upsertSearchAttributes([
       { key: searchAttributes.mailboxState, value: name },
@@ -461,7 +467,8 @@ function showState(state: MailboxState, shown: string): string {
       "| --- | --- |",
       `| last look that succeeded | ${instant(state.lastSuccessAt)} |`,
       `| next full look due | ${state.waitsForOwner || state.isPaused ? "when told to" : instant(state.nextDueAt)} |`,
-      `| first sync | ${importState(state)}, ${state.imported} messages listed |`,
+      `| first sync | ${importState(state)} |`,
+      `| listed | ${describeProgress(state.progress)} |`,
       `| events told | ${state.told} |`,
       `| last error | ${describeFailing(state.failing)} |`,
     ].join("\n"),
@@ -486,6 +493,12 @@ function stateName(state: MailboxState): string {
 function importState({ needsImport, importFailing, importDueAt }: MailboxState): string {
   if (!needsImport) return "done";
   return importFailing === null ? "under way" : `failing (${describeFailing(importFailing)}), again ${instant(importDueAt)}`;
+}
+
+function describeProgress(progress: ListingProgress | null): string {
+  if (progress === null) return "nothing yet";
+  const { folders, foldersListed, messages, messagesListed } = progress;
+  return `${foldersListed} of ${folders} folders, ${messagesListed} of ${messages} messages`;
 }
 
 function describeFailing(failing: Failing | null): string {
