@@ -53,7 +53,9 @@ export interface Installation extends AsyncDisposable {
 const environment = {
   EVERPOST_ENCRYPTION_KEYS: `test:${Buffer.alloc(32, 7).toString("base64")}`,
   EVERPOST_ALLOW_PRIVATE_NETWORKS: "127.0.0.0/8",
-  EVERPOST_LOG_LEVEL: "info",
+  EVERPOST_LOG_LEVEL: "warn",
+  // What IDLE fails to tell is found by asking; in two minutes by default, which is longer than these tests wait.
+  EVERPOST_STATUS_POLL_SECONDS: "3",
 };
 
 export async function startInstallation(places: Places, settings: Readonly<Record<string, string>> = {}): Promise<Installation> {

@@ -1,7 +1,8 @@
-import { beforeAll, describe, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { createTestDatabase } from "../helpers/database.ts";
 import { createMailUser, dovecot } from "../helpers/dovecot.ts";
 import { startTemporal } from "../helpers/own-parts.ts";
+import { until } from "../helpers/wait.ts";
 import { type Installation, startInstallation } from "./installation.ts";
 import { killDuringFirstSync, killDuringLiveDelivery, type Scene } from "./scenarios.ts";
 
@@ -27,4 +28,28 @@ beforeAll(async () => {
 describe("a worker that is killed", () => {
   test("during a first sync costs nothing and doubles nothing", { timeout: 180_000 }, () => killDuringFirstSync(scene, "worker, first sync"));
   test("during live delivery loses nothing and tells nothing twice", { timeout: 180_000 }, () => killDuringLiveDelivery(scene, "worker, live"));
+
+  test("shows within two minutes, and no longer once it is back", { timeout: 240_000 }, async () => {
+    const mailbox = await installation.connect(await createMailUser());
+    await installation.untilLive(mailbox.id);
+    await installation.deliverAndWait(mailbox.email);
+    await installation.worker.kill("SIGKILL");
+    const killedAt = performance.now();
+    const notLive = until(async () => (await installation.show(mailbox.id)).flow !== "live", "the flow to be told as not live", 120_000).then(() => {
+      console.log(`worker, dead: not shown as live after ${((performance.now() - killedAt) / 1000).toFixed(1)} s`);
+    });
+    const notReady = until(async () => (await installation.call("GET", "/readyz")).status === 503, "readiness to fail", 120_000).then(() => {
+      console.log(`worker, dead: not ready after ${((performance.now() - killedAt) / 1000).toFixed(1)} s`);
+    });
+    await Promise.all([notLive, notReady]);
+    const { body } = await installation.call("GET", "/readyz");
+    expect(body.checks).toMatchObject({ database: { ok: true }, temporal: { ok: true }, mailWorker: { ok: false } });
+
+    await installation.startWorker();
+    const restartedAt = performance.now();
+    await installation.deliverAndWait(mailbox.email);
+    console.log(`worker, dead for long: told ${((performance.now() - restartedAt) / 1000).toFixed(1)} s after the restart`);
+    await installation.untilLive(mailbox.id);
+    expect((await installation.call("GET", "/readyz")).status).toBe(200);
+  });
 });

@@ -62,7 +62,7 @@ export async function listMail(server: MailServer, user: MailUser): Promise<read
       const { uidValidity, uidNext, exists } = await client.mailboxOpen(path, { readOnly: true });
       const found = exists === 0 ? [] : await client.fetchAll("1:*", { uid: true, envelope: true });
       const messages = found.map(({ uid, envelope }) => ({ uid, messageId: envelope?.messageId ?? "" }));
-      listed.push({ path, uidValidity: String(uidValidity), uidNext, unseen: (status && status.unseen) || 0, messages });
+      listed.push({ path, uidValidity: String(uidValidity), uidNext, unseen: status === false ? 0 : (status.unseen ?? 0), messages });
     }
     return listed;
   } finally {
