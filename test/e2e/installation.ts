@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { Client, Connection } from "@temporalio/client";
 import { createAccessKey } from "../../db/access-keys.ts";
 import { createCustomer } from "../../db/customers.ts";
 import { type Database, openDatabase } from "../../db/database.ts";
@@ -45,6 +46,8 @@ export interface Installation extends AsyncDisposable {
   /** Resolves when the receiver was told of everything that was delivered. */
   untilAllTold(timeoutMs?: number): Promise<void>;
   startWorker(): Promise<void>;
+  /** Runs housekeeping now, by its own schedule, which otherwise fires every minute. */
+  keepHouse(): Promise<void>;
   evidence(mailbox: ConnectedMailbox): Promise<MailboxEvidence>;
   /** What is still wrong after everything had time to settle. */
   faults(mailbox: ConnectedMailbox): Promise<readonly string[]>;
@@ -150,6 +153,15 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
     },
     async startWorker() {
       worker = await spawnWorker(env);
+    },
+    async keepHouse() {
+      const connection = await Connection.connect({ address: places.temporalAddress });
+      try {
+        const client = new Client({ connection, namespace: env.TEMPORAL_NAMESPACE });
+        await client.schedule.getHandle(`${env.EVERPOST_TASK_QUEUE_PREFIX}-housekeeping`).trigger();
+      } finally {
+        await connection.close();
+      }
     },
     evidence,
     async faults(mailbox) {
