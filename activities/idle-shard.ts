@@ -146,13 +146,17 @@ async function watchOnce(
   if (mailbox === undefined) return;
   const inbox = await findInbox(deps, id);
   if (inbox === undefined) return;
-  const release = await gate.enter(signal);
   const provider = sessions.open(mailbox);
+  if (!provider.capabilities.push) {
+    await recordWatchState(deps.db, id, "unsupported");
+    return untilAborted(signal);
+  }
+  const release = await gate.enter(signal);
   let isReady = false;
   try {
     await provider.watch({
       scope: { path: inbox },
-      knownCursors: () => knownCursors(deps.db, id),
+      knownCursors: rememberedCursors(deps, id),
       checkEveryMs: deps.sync.statusPollMs,
       onChange: (paths) => wakes.push(id, paths),
       onAlive: () => {
@@ -168,6 +172,27 @@ async function watchOnce(
     release();
     await provider.close();
   }
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
+
+/**
+ * What is known, or was when the database answered last: a connection is worth more than an answer of this minute. What is compared with old cursors
+ * wakes once too often.
+ */
+function rememberedCursors(deps: ActivityDependencies, id: MailboxId): () => ReturnType<typeof knownCursors> {
+  let last: Awaited<ReturnType<typeof knownCursors>> | undefined;
+  return async () => {
+    try {
+      last = await knownCursors(deps.db, id);
+    } catch (error) {
+      if (last === undefined) throw error;
+    }
+    return last;
+  };
 }
 
 /** The folder that gets IDLE: the inbox, or whatever is read first where there is none. */
@@ -195,11 +220,14 @@ function createGate(places: number): Gate {
   let free = places;
   return {
     async enter(signal) {
-      while (free === 0 && !signal.aborted) {
-        await new Promise<void>((resolve) => {
-          queue.push(resolve);
-          signal.addEventListener("abort", () => resolve(), { once: true });
-        });
+      while (free <= 0 && !signal.aborted) {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        queue.push(resolve);
+        signal.addEventListener("abort", () => resolve(), { once: true });
+        await promise;
+        // Who gave up must not be called in somebody else's stead.
+        const index = queue.indexOf(resolve);
+        if (index >= 0) queue.splice(index, 1);
       }
       free -= 1;
       let isInside = true;

@@ -1,3 +1,4 @@
+import type { ConnectionSlots } from "../db/connection-slots.ts";
 import type { WorkMailbox } from "../db/mailbox-state.ts";
 import { type KeyRing, unseal } from "../db/secrets.ts";
 import { MailError } from "../domain/errors.ts";
@@ -18,6 +19,8 @@ export interface SessionOptions {
   readonly keyRing: KeyRing;
   readonly getProvider: (kind: string) => ProviderDefinition;
   readonly resolveHost: HostResolver;
+  /** Counts connections over all processes. */
+  readonly slots: ConnectionSlots;
   /** How long an unused session stays open. */
   readonly lingerMs?: number;
 }
@@ -32,6 +35,8 @@ interface Session {
 export function createSessions(options: SessionOptions): Sessions {
   const sessions = new Map<MailboxId, Session>();
   const lingerMs = options.lingerMs ?? 60_000;
+
+  options.slots.onWanted((id) => void sessions.get(id)?.provider.yieldConnections());
 
   async function drop(id: MailboxId, session: Session): Promise<void> {
     if (sessions.get(id) === session) sessions.delete(id);
@@ -84,6 +89,7 @@ function openWith(options: SessionOptions, mailbox: WorkMailbox): MailProvider {
   const credentials = unseal(options.keyRing, mailbox.id, mailbox.sealedCredentials);
   return options.getProvider(mailbox.provider).open(mailbox.settings, credentials, {
     resolveHost: options.resolveHost,
+    takeConnection: (max, signal) => options.slots.take(mailbox.id, max, signal),
     roleOverrides: mailbox.sync.roleOverrides as Readonly<Record<string, FolderRole>>,
   });
 }

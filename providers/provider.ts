@@ -82,6 +82,8 @@ export interface MailProvider {
   openSource(scope: SyncScope, ref: string, signal?: AbortSignal): Promise<{ readonly sizeBytes: number; readonly stream: Readable }>;
   /** Resolves when `signal` aborts, rejects with the MailError that ended the watch otherwise. Uses a connection of its own. */
   watch(options: WatchOptions): Promise<void>;
+  /** Hangs up connections that no call is using: another process needs their places. */
+  yieldConnections(): Promise<void>;
   /** True while the next call can go ahead without connecting anew. */
   isUsable(): boolean;
   close(): Promise<void>;
@@ -91,9 +93,14 @@ export interface MailProvider {
 export interface OpenOptions {
   /** Refuses hosts in private networks, unless configured; resolves to the address that is then connected to. */
   readonly resolveHost: HostResolver;
+  /** Asked before each connection; left out where nobody counts them, as in a test of settings that belong to no mailbox. */
+  readonly takeConnection?: ConnectionTaker | undefined;
   /** Roles that the customer set by path, over whatever the server or the name says. */
   readonly roleOverrides: Readonly<Record<string, FolderRole>>;
 }
+
+/** A place for one more connection to the account, of `max` over all processes; resolves to what gives it back. Throws `too_many_connections`. */
+export type ConnectionTaker = (max: number, signal?: AbortSignal) => Promise<() => void>;
 
 /**
  * Turns a host name into the one address that is connected to, so that a name cannot answer differently between check and use.

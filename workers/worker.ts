@@ -11,6 +11,7 @@ import {
 import { createActivities } from "../activities/index.ts";
 import { createSessions } from "../activities/sessions.ts";
 import { type Config, ConfigError, loadConfig, type WorkerRole } from "../config.ts";
+import { openConnectionSlots } from "../db/connection-slots.ts";
 import { openDatabase } from "../db/database.ts";
 import { createLogger, type Logger } from "../logging.ts";
 import { createHostResolver } from "../network/resolve-host.ts";
@@ -40,7 +41,8 @@ async function main(config: Config): Promise<void> {
   const connection = await NativeConnection.connect(temporalOptions(config.temporal));
   const resolveHost = createHostResolver({ allowPrivateNetworks: config.allowPrivateNetworks });
   const deliverer = createDeliverer({ resolveHost });
-  const sessions = createSessions({ keyRing: config.keyRing, getProvider, resolveHost });
+  const connectionSlots = await openConnectionSlots(config.database.url);
+  const sessions = createSessions({ keyRing: config.keyRing, getProvider, resolveHost, slots: connectionSlots });
   const activities = createActivities(
     {
       db,
@@ -83,6 +85,7 @@ async function main(config: Config): Promise<void> {
     log.info("the worker has drained");
   } finally {
     await sessions.closeAll();
+    await connectionSlots.close();
     await deliverer.close();
     await connection.close();
     await closeClient();

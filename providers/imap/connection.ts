@@ -3,7 +3,7 @@ import { rootCertificates } from "node:tls";
 import { ImapFlow } from "imapflow";
 import type { MailError } from "../../domain/errors.ts";
 import type { FolderRole } from "../../domain/folder.ts";
-import type { HostResolver } from "../provider.ts";
+import type { ConnectionTaker, HostResolver } from "../provider.ts";
 import { toMailError } from "./errors.ts";
 import type { ImapCredentials, ImapSettings, ServerSettings } from "./settings.ts";
 
@@ -12,6 +12,7 @@ export interface Account {
   readonly settings: ImapSettings;
   readonly credentials: ImapCredentials;
   readonly resolveHost: HostResolver;
+  readonly takeConnection?: ConnectionTaker | undefined;
   readonly roleOverrides: Readonly<Record<string, FolderRole>>;
 }
 
@@ -37,6 +38,7 @@ export async function connect(
   const server = settings.imap;
   const { address } = await account.resolveHost(server.host);
   signal?.throwIfAborted();
+  const release = await account.takeConnection?.(settings.connectionsMax, signal);
   const client = new ImapFlow({
     host: address,
     port: server.port,
@@ -59,6 +61,7 @@ export async function connect(
   });
   // Without a listener, a connection that breaks while nobody waits for it would end the process.
   client.on("error", () => {});
+  if (release !== undefined) client.once("close", release);
   const onAbort = () => client.close();
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
@@ -66,6 +69,7 @@ export async function connect(
     return client;
   } catch (error) {
     client.close();
+    release?.();
     signal?.throwIfAborted();
     throw signInFailure(error, client, account, doing);
   } finally {

@@ -26,7 +26,8 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
   const listings: Listings = new Map();
   const freer = () => (importing.pending() < live.pending() ? importing : live);
   return {
-    capabilities: { push: true, stableIds: false, connectionsMax: settings.connectionsMax },
+    // A watch is a connection of its own: with only one allowed, changes are asked for.
+    capabilities: { push: settings.connectionsMax > 1, stableIds: false, connectionsMax: settings.connectionsMax },
     verify: (signal) => live.run({ doing: "signing in by IMAP", signal }, (client) => verify(client, account)),
     listFolders: (signal) => live.run({ doing: "listing folders", signal }, (client) => listFolders(client, account.roleOverrides)),
     checkScopes: (cursors, signal) => live.run({ doing: "asking whether folders changed", signal }, (client) => checkScopes(client, cursors)),
@@ -38,6 +39,9 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
       freer().run({ doing: "reading texts", signal }, (client) => fetchTexts(client, scope, messages, bytesMax)),
     openSource: (scope, ref, signal) => openSource(freer(), scope, ref, signal),
     watch: (watchOptions) => watch(account, watchOptions),
+    async yieldConnections() {
+      await Promise.all([live.rest(), importing.rest()]);
+    },
     isUsable: () => live.isUsable() && importing.isUsable(),
     async close() {
       await Promise.all([live.close(), importing.close()]);

@@ -19,6 +19,8 @@ export interface Lane {
   run<T>(call: Call, work: (client: ImapFlow) => Promise<T>): Promise<T>;
   /** Calls that run or wait: which of two lanes is freer. */
   pending(): number;
+  /** Hangs up, unless a call runs or waits; the next one connects anew. */
+  rest(): Promise<void>;
   /** False once the connection broke or the lane was closed. */
   isUsable(): boolean;
   close(): Promise<void>;
@@ -76,6 +78,12 @@ export function createLane(account: Account): Lane {
       }
     },
     pending: () => pending,
+    async rest() {
+      const unused = pending === 0 ? client : undefined;
+      if (unused === undefined) return;
+      client = undefined;
+      await logout(unused);
+    },
     isUsable: () => !isClosed && !hasBroken,
     async close() {
       isClosed = true;

@@ -101,6 +101,7 @@ function open(settings: MemorySettings, credentials: MemoryCredentials, options:
       await ask("waiting for new mail", undefined, () => undefined);
       return watch(mailbox, watchOptions);
     },
+    async yieldConnections() {},
     isUsable: () => !isClosed && mailbox.failure === undefined,
     async close() {
       isClosed = true;

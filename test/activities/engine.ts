@@ -2,9 +2,10 @@ import { MockActivityEnvironment } from "@temporalio/testing";
 import { pino } from "pino";
 import type { ActivityDependencies } from "../../activities/dependencies.ts";
 import { type Activities, createActivities } from "../../activities/index.ts";
-import { createSessions } from "../../activities/sessions.ts";
+import { createSessions, type Sessions } from "../../activities/sessions.ts";
 import { saveCredentials } from "../../db/credentials.ts";
-import type { Database } from "../../db/database.ts";
+import { type Database, openDatabase } from "../../db/database.ts";
+import { openConnectionSlots } from "../../db/connection-slots.ts";
 import { newId } from "../../db/ids.ts";
 import type { CustomerId, MailboxId } from "../../domain/ids.ts";
 import { defaultSyncSettings, type SyncSettings } from "../../domain/sync-settings.ts";
@@ -20,6 +21,8 @@ export const testKeyRing = [{ name: "test", bytes: Buffer.alloc(32, 7) }];
 export interface Engine extends AsyncDisposable {
   readonly db: Database;
   readonly activities: Activities;
+  readonly deps: ActivityDependencies;
+  readonly sessions: Sessions;
   readonly customerId: CustomerId;
   readonly woken: { readonly mailboxes: [MailboxId, readonly string[]][]; readonly relays: string[]; readonly shards: number[] };
   /** Runs one activity in an activity's context. */
@@ -34,13 +37,20 @@ export interface TestMailbox {
   readonly password: string;
 }
 
-export async function startEngine(options: { readonly pageSize?: number } = {}): Promise<Engine> {
-  const database = await createTestDatabase();
+export interface EngineOptions {
+  readonly pageSize?: number;
+  /** A database of the test's own, migrated; without one it is a clone of the template. */
+  readonly databaseUrl?: string;
+}
+
+export async function startEngine(options: EngineOptions = {}): Promise<Engine> {
+  const database = options.databaseUrl === undefined ? await createTestDatabase() : open(options.databaseUrl);
   const { db } = database;
   const woken: Engine["woken"] = { mailboxes: [], relays: [], shards: [] };
   const resolveHost = createHostResolver({ allowPrivateNetworks: ["127.0.0.0/8"] });
   const deliverer = createDeliverer({ resolveHost });
-  const sessions = createSessions({ keyRing: testKeyRing, getProvider, resolveHost });
+  const slots = await openConnectionSlots(database.url);
+  const sessions = createSessions({ keyRing: testKeyRing, getProvider, resolveHost, slots });
   const deps: ActivityDependencies = {
     db,
     databaseUrl: database.url,
@@ -64,16 +74,24 @@ export async function startEngine(options: { readonly pageSize?: number } = {}):
   return {
     db,
     activities,
+    deps,
+    sessions,
     customerId,
     woken,
     run: (work) => new MockActivityEnvironment().run(() => work(activities)),
     addMailbox: (mailbox = {}) => addMailbox(db, customerId, mailbox),
     async [Symbol.asyncDispose]() {
       await sessions.closeAll();
+      await slots.close();
       await deliverer.close();
       await database.drop();
     },
   };
+}
+
+function open(url: string) {
+  const db = openDatabase({ url, poolMax: 10, onIdleError: () => {} });
+  return { db, url, drop: () => db.destroy() };
 }
 
 async function addMailbox(

@@ -3,6 +3,7 @@ import { Client, Connection } from "@temporalio/client";
 import { NativeConnection, Runtime, Worker } from "@temporalio/worker";
 import { createActivities } from "../../activities/index.ts";
 import { createSessions } from "../../activities/sessions.ts";
+import { openConnectionSlots } from "../../db/connection-slots.ts";
 import { createCommands } from "../../api/temporal-commands.ts";
 import { createLogger } from "../../logging.ts";
 import { createHostResolver } from "../../network/resolve-host.ts";
@@ -50,7 +51,8 @@ async function startWorkers(api: Api, client: Client, prefix: string, queues: re
   const connection = await NativeConnection.connect({ address: temporalAddress() });
   const resolveHost = createHostResolver({ allowPrivateNetworks: api.config.allowPrivateNetworks });
   const deliverer = createDeliverer({ resolveHost });
-  const sessions = createSessions({ keyRing: api.config.keyRing, getProvider, resolveHost });
+  const slots = await openConnectionSlots(api.config.database.url);
+  const sessions = createSessions({ keyRing: api.config.keyRing, getProvider, resolveHost, slots });
   const activities = createActivities(
     {
       db: api.db,
@@ -86,6 +88,7 @@ async function startWorkers(api: Api, client: Client, prefix: string, queues: re
     for (const worker of workers) worker.shutdown();
     await running.catch(() => {});
     await sessions.closeAll();
+    await slots.close();
     await deliverer.close();
     await connection.close();
   };
