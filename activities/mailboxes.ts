@@ -162,7 +162,6 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
     },
 
     async forgetMailbox({ mailboxId, purge }: MailboxRef & { readonly purge: boolean }): Promise<void> {
-      await notifyShardOf(db, mailboxId);
       await forgetMailbox(db, mailboxId, purge);
     },
   };

@@ -6,6 +6,7 @@ import { defaultSyncSettings, type SyncSettings } from "../domain/sync-settings.
 import type { Connection, Database } from "./database.ts";
 import { recordEvents } from "./events.ts";
 import type { Sealed } from "./secrets.ts";
+import { notifyShardOf } from "./watches.ts";
 
 /** A mailbox as the work on it needs it. */
 export interface WorkMailbox {
@@ -204,6 +205,8 @@ export async function forgetMailbox(db: Database, id: MailboxId, purge: boolean)
   await db.transaction().execute(async (trx) => {
     const row = await trx.selectFrom("mailboxes").select(["customer_id", "status", "email"]).where("id", "=", id).forUpdate().executeTakeFirst();
     if (row === undefined) return;
+    // Heard when this commits, and while the row still names the shard.
+    await notifyShardOf(trx, id);
     await trx.deleteFrom("credentials").where("mailbox_id", "=", id).execute();
     await trx
       .updateTable("mailboxes")
