@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { catalogue } from "../domain/errors.ts";
 import { type ApiErrorCode, apiProblems, problemTypes } from "./errors.ts";
 import type { Route } from "./route.ts";
 import { successStatus } from "./serve.ts";
@@ -165,18 +166,16 @@ function success(route: Route, components: Map<string, Json>): Json {
 
 /** Problems by status: those of every route, those that its kind brings with it, and its own. */
 function problemResponses(route: Route): Json {
-  const byStatus = new Map<number, ApiErrorCode[]>();
-  for (const code of new Set(problemCodes(route))) {
-    const { http } = apiProblems[code];
-    byStatus.set(http, [...(byStatus.get(http) ?? []), code]);
-  }
+  const problems = [...new Set(problemCodes(route))].map((code) => ({ code: code as string, ...apiProblems[code] }));
+  const mailProblems = (route.mailProblems ?? []).map((code) => ({ code: `mail/${code}`, ...catalogue[code] }));
+  const byStatus = Map.groupBy([...problems, ...mailProblems], ({ http }) => http);
   return Object.fromEntries(
     [...byStatus]
       .sort(([a], [b]) => a - b)
-      .map(([status, codes]) => [
+      .map(([status, answered]) => [
         status,
         {
-          description: codes.map((code) => `\`${code}\`: ${apiProblems[code].title}.`).join(" "),
+          description: answered.map(({ code, title }) => `\`${code}\`: ${title}.`).join(" "),
           headers: {
             "X-Request-Id": headerRef("RequestId"),
             ...(status === 429 || status === 503 ? { "Retry-After": headerRef("RetryAfter") } : {}),
@@ -188,14 +187,16 @@ function problemResponses(route: Route): Json {
 }
 
 function problemCodes(route: Route): readonly ApiErrorCode[] {
-  const codes: ApiErrorCode[] = ["internal_error", ...(route.problems ?? [])];
-  if (route.params !== undefined) codes.push("not_found", "validation_failed");
-  if (route.query !== undefined) codes.push("validation_failed");
-  if (route.body !== undefined) codes.push("validation_failed", "malformed_json", "payload_too_large", "unsupported_media_type");
+  // Members of query and body that are not known are refused also where none are.
+  const codes: ApiErrorCode[] = ["internal_error", "validation_failed", ...(route.problems ?? [])];
+  if (route.params !== undefined) codes.push("not_found");
+  if (route.method !== "get") codes.push("malformed_json", "payload_too_large", "unsupported_media_type");
   if ("public" in route.auth) return codes;
   codes.push("unauthorized", "rate_limited", "service_unavailable");
   if (route.method === "post") codes.push("idempotency_in_flight", "idempotency_mismatch");
   if ("role" in route.auth) return [...codes, "administrator_only"];
+  // Everpost-Customer may name nobody.
+  codes.push("not_found");
   if (route.auth.scope !== null) codes.push("forbidden_scope");
   if (route.auth.openToMailboxKeys !== true) codes.push("mailbox_key_refused");
   if (route.auth.customer !== "optional") codes.push("customer_required");

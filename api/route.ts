@@ -1,6 +1,7 @@
 import type { Request, Response } from "express";
 import type { z } from "zod";
 import type { Scope, ScopedConnection } from "../db/scope.ts";
+import type { MailErrorCode } from "../domain/errors.ts";
 import type { AuditNote, Auth, Caller } from "./auth.ts";
 import type { ApiDeps } from "./deps.ts";
 import type { ApiErrorCode } from "./errors.ts";
@@ -68,6 +69,8 @@ interface Description {
   readonly contentType?: string;
   /** Problems this route may answer besides those that its kind always may. */
   readonly problems?: readonly ApiErrorCode[];
+  /** What a mail server, or the network in front of it, may have caused. */
+  readonly mailProblems?: readonly MailErrorCode[];
   /** An example body, shown in the document. */
   readonly example?: unknown;
   /** False for a POST that changes nothing that lasts: no audit entry is wanted. */

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { findMessageTexts } from "../../db/message-texts.ts";
 import { findMessage, listMessages, toToldMessage } from "../../db/messages.ts";
 import type { ScopedConnection } from "../../db/scope.ts";
+import { catalogue, type MailErrorCode } from "../../domain/errors.ts";
 import { folderRoles } from "../../domain/folder.ts";
 import type { MessageId } from "../../domain/ids.ts";
 import { directions } from "../../domain/message.ts";
@@ -45,6 +46,7 @@ export const messageRoutes = [
       method: "get",
       path: "/v1/messages/{id}",
       operationId: "getMessage",
+      mailProblems: Object.keys(catalogue) as MailErrorCode[],
       summary: "Get a message",
       tags,
       auth,

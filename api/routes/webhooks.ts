@@ -85,6 +85,7 @@ export const webhookRoutes = [
       method: "post",
       path: "/v1/webhook-endpoints",
       operationId: "createWebhookEndpoint",
+      mailProblems: ["private_address_refused"],
       summary: "Subscribe a URL to events",
       description:
         "Events are posted signed by Standard Webhooks, in order per mailbox, and retried for three days. An answer of 410, or three days without any success, " +
@@ -148,6 +149,7 @@ export const webhookRoutes = [
       method: "patch",
       path: "/v1/webhook-endpoints/{id}",
       operationId: "updateWebhookEndpoint",
+      mailProblems: ["private_address_refused"],
       summary: "Change a webhook endpoint",
       description: "What is pending is sent to the new URL. A changed filter is for events from now on.",
       tags,
