@@ -30,7 +30,7 @@ export function createWakeQueue(send: (id: MailboxId, paths: readonly string[]) 
       } catch (error) {
         if (closing.signal.aborted) return;
         log.warn({ mailboxId: id, error: error instanceof Error ? error.name : "unknown" }, "a wake could not be sent, it is kept");
-        waiting.set(id, new Set([...paths, ...(waiting.get(id) ?? [])]));
+        waiting.set(id, merge(waiting.get(id), paths));
         await pause(retryMs, closing.signal);
       }
     }
@@ -38,7 +38,7 @@ export function createWakeQueue(send: (id: MailboxId, paths: readonly string[]) 
 
   return {
     push(id, paths) {
-      waiting.set(id, new Set([...(waiting.get(id) ?? []), ...paths]));
+      waiting.set(id, merge(waiting.get(id), new Set(paths)));
       if (sending.has(id)) return;
       sending.set(
         id,
@@ -50,6 +50,12 @@ export function createWakeQueue(send: (id: MailboxId, paths: readonly string[]) 
       await Promise.all(sending.values());
     },
   };
+}
+
+/** A wake without paths is for every folder, and stays so whatever is added to it. */
+function merge(known: ReadonlySet<string> | undefined, paths: ReadonlySet<string>): Set<string> {
+  if (known?.size === 0 || paths.size === 0) return new Set();
+  return new Set([...(known ?? []), ...paths]);
 }
 
 /** Waits, or stops waiting when the signal aborts. */
