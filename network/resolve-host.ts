@@ -18,7 +18,12 @@ export interface HostResolverOptions {
   readonly allowPrivateNetworks: readonly string[];
   /** All addresses of a name; the system's own look-up (hosts file and DNS) unless given. */
   readonly lookup?: (host: string) => Promise<readonly string[]>;
+  /** How long a look-up may take. */
+  readonly timeoutMs?: number;
 }
+
+/** The system asks again and again for half a minute when name servers are silent; whoever waits has to be told before that. */
+const lookupMsMax = 10_000;
 
 /**
  * Makes the resolver that every outgoing connection of a customer's choosing goes through. It throws `host_not_found` or, where a host has no
@@ -26,7 +31,7 @@ export interface HostResolverOptions {
  */
 export function createHostResolver(options: HostResolverOptions): HostResolver {
   const allowed = options.allowPrivateNetworks.map(parseNetwork);
-  const lookup = options.lookup ?? lookupAll;
+  const lookup = inTime(options.lookup ?? lookupAll, options.timeoutMs ?? lookupMsMax);
   return async (host) => {
     const name = host.replace(/^\[(.*)\]$/s, "$1");
     const literal = parseLiteral(name);
@@ -82,6 +87,14 @@ async function lookupName(lookup: (host: string) => Promise<readonly string[]>, 
   });
   if (addresses.length === 0) throw new MailError("host_not_found", { doing: "resolving a host name" });
   return addresses;
+}
+
+function inTime(lookup: (host: string) => Promise<readonly string[]>, timeoutMs: number): (host: string) => Promise<readonly string[]> {
+  return async (host) => {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => reject(Object.assign(new Error("the name servers do not answer"), { code: "ETIMEDOUT" })), timeoutMs);
+    return Promise.race([lookup(host), late]).finally(() => clearTimeout(timer));
+  };
 }
 
 /** IPv4 first: one address is tried, and many hosts of ours have no route for IPv6. */

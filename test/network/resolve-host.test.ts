@@ -108,4 +108,9 @@ describe("createHostResolver", () => {
     expect(await refusal(answering("not an address"))).toBe("private_address_refused");
     expect(await refusal(answering())).toBe("host_not_found");
   });
+
+  it("gives a silent name server up, and says so", async () => {
+    const silent = createHostResolver({ allowPrivateNetworks: [], lookup: () => new Promise(() => {}), timeoutMs: 20 });
+    await expect(silent("name.example")).rejects.toMatchObject({ code: "host_not_found", serverSaid: "ETIMEDOUT" });
+  });
 });
