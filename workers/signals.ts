@@ -28,7 +28,7 @@ export function createSignals(client: Client, taskQueuePrefix: string): Signals 
     },
     async startShard(shard) {
       await client.workflow.signalWithStart(idleShard, {
-        workflowId: workflowIds.idleShard(shard),
+        workflowId: workflowIds.idleShard(taskQueuePrefix, shard),
         taskQueue,
         args: [{ shard }],
         signal: assignSignal,

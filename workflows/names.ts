@@ -23,7 +23,8 @@ export function taskQueueName(prefix: string, queue: TaskQueue): string {
 /** Workflow ids: ids of ours and numbers, never an address or a name. */
 export const workflowIds = {
   mailbox: (id: MailboxId) => `mailbox/${id}`,
-  idleShard: (shard: number) => `idle-shard/${shard}`,
+  /** Shards are numbered in each installation anew, so that this id alone needs the prefix. */
+  idleShard: (prefix: string, shard: number) => (prefix === "" ? `idle-shard/${shard}` : `${prefix}-idle-shard/${shard}`),
   webhookRelay: (id: WebhookEndpointId) => `webhooks/${id}`,
   messageText: (id: MessageId) => `message-text/${id}`,
   connectionTest: (id: ConnectionTestId) => `connection-test/${id}`,

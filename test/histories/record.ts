@@ -163,13 +163,13 @@ async function record(): Promise<void> {
   await tools.save("mailbox-continued", workflowIds.mailbox(continued));
 
   await tools.save("webhook-relay", workflowIds.webhookRelay(endpointId));
-  const shard = client.workflow.getHandle(workflowIds.idleShard(0));
+  const shard = client.workflow.getHandle(workflowIds.idleShard("", 0));
   const { runId: firstShardRun } = await shard.describe();
-  await tools.save("idle-shard", workflowIds.idleShard(0));
+  await tools.save("idle-shard", workflowIds.idleShard("", 0));
   // A worker that drains hands its shards on: the run continues as new.
   await stopIdle();
   await until(async () => (await shard.describe()).runId !== firstShardRun, "the shard's next run", 60_000);
-  await tools.save("idle-shard-continues-as-new", workflowIds.idleShard(0), firstShardRun);
+  await tools.save("idle-shard-continues-as-new", workflowIds.idleShard("", 0), firstShardRun);
 
   await client.workflow.execute("housekeeping", { workflowId: "housekeeping-recorded", taskQueue: "mail" });
   await tools.save("housekeeping", "housekeeping-recorded");
