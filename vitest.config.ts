@@ -7,7 +7,7 @@ export default defineConfig({
     // Files share one PostgreSQL, one Temporal and one Dovecot on what may be two cores: more at once only makes deadlines lie.
     pool: "forks",
     maxWorkers: 3,
-    testTimeout: 30_000,
+    testTimeout: 60_000,
     hookTimeout: 120_000,
     teardownTimeout: 30_000,
   },

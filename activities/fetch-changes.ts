@@ -28,6 +28,8 @@ export interface FetchChangesResult {
   readonly missing: number;
   /** A listing from the start has begun somewhere: importHistory has work. */
   readonly needsImport: boolean;
+  /** Folders that could not be read while the others could; absent in histories of earlier releases. */
+  readonly unread?: number;
   /** More pages wait; this call stopped to let what it found be told. */
   readonly more: boolean;
   /** Events wait for a relay that sleeps. */
@@ -57,19 +59,21 @@ export interface FetchDependencies {
 export async function fetchChanges(deps: FetchDependencies, input: FetchChangesInput): Promise<FetchChangesResult> {
   const mailbox = await findWorkMailbox(deps.db, input.mailboxId);
   if (mailbox === undefined) return { isGone: true, unsettled: 0, missing: 0, needsImport: false, more: false, mustTell: false };
-  const more = await deps.sessions.use(mailbox, async (provider) => {
+  const read = await deps.sessions.use(mailbox, async (provider) => {
     const signal = Context.current().cancellationSignal;
     if (input.isThorough) await refreshFolders(deps.db, mailbox, provider, signal);
-    let more = false;
+    const read = { more: false, unread: 0 };
     for (const folder of await foldersToRead(deps.db, provider, await listSyncFolders(deps.db, mailbox.id), input, signal)) {
-      if (await readFolder(deps, mailbox, provider, folder, input.isThorough, signal)) more = true;
+      const outcome = await readFolder(deps, mailbox, provider, folder, input.isThorough, signal);
+      if (outcome === "more") read.more = true;
+      if (outcome === "unreadable") read.unread += 1;
     }
-    return more;
+    return read;
   });
   await recordSuccess(deps.db, mailbox);
   const pending = await pendingWork(deps.db, mailbox);
   const isListed = input.paths !== null && !pending.needsImport;
-  return { isGone: false, more, ...pending, ...(isListed ? {} : { progress: await listingProgress(deps.db, mailbox.id) }) };
+  return { isGone: false, ...read, ...pending, ...(isListed ? {} : { progress: await listingProgress(deps.db, mailbox.id) }) };
 }
 
 async function refreshFolders(db: Database, mailbox: WorkMailbox, provider: MailProvider, signal: AbortSignal): Promise<void> {
@@ -99,7 +103,7 @@ async function foldersToRead(
   return folders.filter((folder) => folder.cursor === null || byPath.get(folder.path)?.changed === true);
 }
 
-/** Reads one folder to its end, or for as many pages as one call may take. True when more waits. */
+/** Reads one folder to its end, or for as many pages as one call may take. */
 export async function readFolder(
   deps: FetchDependencies,
   mailbox: WorkMailbox,
@@ -107,31 +111,31 @@ export async function readFolder(
   start: SyncFolder,
   isThorough: boolean,
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<"read" | "more" | "unreadable"> {
   let folder: SyncFolder | undefined = start;
   try {
     for (let pages = 0; folder !== undefined; pages += 1) {
-      if (pages === pagesMax) return true;
+      if (pages === pagesMax) return "more";
       const scope = { path: folder.path };
       const page = await provider.pullChanges(scope, folder.cursor ?? undefined, { limit: livePageSize, isThorough, signal });
       await storeChanges(deps.db, ownerOf(mailbox), folder, page, await textsOf(provider, scope, page.added, mailbox.tellsText, signal));
       if (page.reset) await recordImportStarted(deps.db, mailbox.id);
-      if (!page.more) return false;
+      if (!page.more) return "read";
       folder = await reload(deps.db, mailbox.id, folder.path);
     }
-    return false;
+    return "read";
   } catch (error) {
     // Another call was here first: what it stored is stored, and the rest is read by whoever comes next.
-    if (error instanceof CursorMoved) return true;
+    if (error instanceof CursorMoved) return "more";
     if (!(error instanceof MailError)) throw error;
     if (error.code === "not_found") {
       await refreshFolders(deps.db, mailbox, provider, signal);
-      return false;
+      return "read";
     }
     // One folder that cannot be read does not keep the others from being read, as long as the connection lives.
     if (!isFoldersOwn(error) || !provider.isUsable()) throw error;
     await recordFolderProblem(deps.db, start.id, toProblem(error, new Date().toISOString()));
-    return false;
+    return "unreadable";
   }
 }
 

@@ -2,7 +2,7 @@ import { Context } from "@temporalio/activity";
 import { openListener } from "../db/listener.ts";
 import { findWorkMailbox } from "../db/mailbox-state.ts";
 import { knownCursors, listWatched, recordShardAlive, recordWatchState, shardChannel, type WatchedMailbox } from "../db/watches.ts";
-import { catalogue, MailError } from "../domain/errors.ts";
+import { MailError } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
 import type { Sessions } from "./sessions.ts";
@@ -45,10 +45,11 @@ export async function idleShard(deps: ActivityDependencies, sessions: Sessions, 
     while (!signal.aborted && !deps.draining.aborted) {
       try {
         await reconcile(watches, await listWatched(deps.db, input.shard), (mailbox) => startWatch(deps, sessions, wakes, gate, mailbox));
-        await recordShardAlive(deps.db, input.shard);
+        // Hearing of mail is worth nothing while nobody can be woken: readers must not believe that it flows.
+        if (!wakes.isBlocked()) await recordShardAlive(deps.db, input.shard);
       } catch (error) {
         // The connections are worth keeping while the database is away: wakes still go out, and it is asked again in a moment.
-        deps.log.warn({ shard: input.shard, error: error instanceof Error ? error.name : "unknown" }, "the shard's assignments could not be read");
+        deps.log.warn({ shard: input.shard, error: nameOf(error) }, "the shard's assignments could not be read");
       }
       if (watches.size > 0) occupiedAt = Date.now();
       if (Date.now() - occupiedAt > emptyMs) return { isEmpty: true };
@@ -120,9 +121,9 @@ async function keepWatching(
         state.isWatching = true;
       });
     } catch (error) {
-      // The workflow finds out by itself what is wrong with the account, and tells its owner; here it is only asked to look.
-      if (!(error instanceof MailError) || catalogue[error.code].effect === "reconnect") wakes.push(id, []);
-      deps.log.info({ mailboxId: id, error: error instanceof MailError ? error.code : String(error).slice(0, 100), delayMs }, "a watch ended");
+      // A connection that ends now and then is no news; one that cannot be made is. The workflow finds out by itself what is wrong, and tells it.
+      if (!state.isWatching) wakes.push(id, []);
+      deps.log.info({ mailboxId: id, error: error instanceof MailError ? error.code : nameOf(error), delayMs }, "a watch ended");
     }
     if (signal.aborted) break;
     if (state.isWatching) await recordState(deps, id, "connecting");
@@ -206,7 +207,7 @@ async function recordState(deps: ActivityDependencies, id: MailboxId, state: "co
   try {
     await recordWatchState(deps.db, id, state);
   } catch (error) {
-    deps.log.warn({ mailboxId: id, error: error instanceof Error ? error.name : "unknown" }, "a watch state could not be written");
+    deps.log.warn({ mailboxId: id, error: nameOf(error) }, "a watch state could not be written");
   }
 }
 
@@ -256,4 +257,9 @@ function createNudge(): Nudge {
       if (pending.signal.aborted) pending = new AbortController();
     },
   };
+}
+
+/** What may be logged of an error whose text we do not know: it may quote what it choked on. */
+function nameOf(error: unknown): string {
+  return error instanceof Error ? error.name : "unknown";
 }

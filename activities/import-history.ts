@@ -1,13 +1,14 @@
-import { Context, heartbeat } from "@temporalio/activity";
+import { Context } from "@temporalio/activity";
 import type { Database } from "../db/database.ts";
 import { listSyncFolders, type SyncFolder } from "../db/folder-sync.ts";
 import { findWorkMailbox, recordImportFinished, recordImportProgress, type WorkMailbox } from "../db/mailbox-state.ts";
 import { listingProgress, pendingWork } from "../db/pending-work.ts";
 import { CursorMoved, storeHistory } from "../db/store-page.ts";
-import type { MailboxId } from "../domain/ids.ts";
+import type { FolderId, MailboxId } from "../domain/ids.ts";
 import type { ListingProgress, SyncCursor } from "../domain/sync.ts";
 import type { MailProvider } from "../providers/provider.ts";
 import { ownerOf, readFolder } from "./fetch-changes.ts";
+import { withHeartbeat } from "./heartbeat.ts";
 import type { Sessions } from "./sessions.ts";
 
 export interface ImportHistoryResult {
@@ -43,33 +44,39 @@ const progressEveryMs = 500;
 export async function importHistory(deps: ImportDependencies, input: { readonly mailboxId: MailboxId }): Promise<ImportHistoryResult> {
   const mailbox = await findWorkMailbox(deps.db, input.mailboxId);
   if (mailbox === undefined) return { imported: 0, unsettled: 0, missing: 0, mustTell: false, isComplete: true };
-  const slice = await deps.sessions.use(mailbox, (provider) => importSlice(deps, mailbox, provider));
+  const slice: Slice = { endsAt: Date.now() + sliceMs, folder: null, imported: 0 };
+  await withHeartbeat(
+    () => deps.sessions.use(mailbox, (provider) => importSlice(deps, mailbox, provider, slice)),
+    () => ({ folder: slice.folder, imported: slice.imported }),
+  );
   await recordImportProgress(deps.db, mailbox.id);
-  if (slice.isComplete) await recordImportFinished(deps.db, mailbox);
-  const { unsettled, missing, mustTell } = await pendingWork(deps.db, mailbox);
-  return { ...slice, unsettled, missing, mustTell, progress: await listingProgress(deps.db, mailbox.id) };
+  // Asked of the store: another attempt may have listed what this one did not.
+  const { unsettled, missing, mustTell, needsImport } = await pendingWork(deps.db, mailbox);
+  if (!needsImport) await recordImportFinished(deps.db, mailbox);
+  const progress = await listingProgress(deps.db, mailbox.id);
+  return { imported: slice.imported, unsettled, missing, mustTell: mustTell || !needsImport, isComplete: !needsImport, progress };
 }
 
-async function importSlice(
-  deps: ImportDependencies,
-  mailbox: WorkMailbox,
-  provider: MailProvider,
-): Promise<{ readonly imported: number; readonly isComplete: boolean }> {
+/** One run of the activity, and how far it is. */
+interface Slice {
+  readonly endsAt: number;
+  folder: FolderId | null;
+  imported: number;
+}
+
+async function importSlice(deps: ImportDependencies, mailbox: WorkMailbox, provider: MailProvider, slice: Slice): Promise<void> {
   const { cancellationSignal: signal } = Context.current();
-  const endsAt = Date.now() + sliceMs;
   const progress = progressWriter(deps.db, mailbox);
-  let imported = 0;
   for (const folder of await listSyncFolders(deps.db, mailbox.id)) {
     if (folder.importState !== "importing" || folder.historyCursor === null) continue;
+    slice.folder = folder.id;
     for await (const listed of importFolder(deps, mailbox, provider, folder, folder.historyCursor, signal)) {
-      imported += listed;
-      heartbeat({ folder: folder.id, imported });
+      slice.imported += listed;
       await progress();
-      if (Date.now() > endsAt || deps.draining.aborted) return { imported, isComplete: false };
+      if (Date.now() > slice.endsAt || deps.draining.aborted) return;
     }
     await compareWithServer(deps, mailbox, provider, folder, signal);
   }
-  return { imported, isComplete: true };
 }
 
 /**

@@ -1,6 +1,7 @@
 import { connectionTestActivities } from "./connection-tests.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
 import { toFailure } from "./failures.ts";
+import { withHeartbeat } from "./heartbeat.ts";
 import { housekeepingActivities } from "./housekeeping.ts";
 import { idleShard } from "./idle-shard.ts";
 import { mailboxActivities } from "./mailboxes.ts";
@@ -10,10 +11,12 @@ import { webhookActivities } from "./webhooks.ts";
 
 export type Activities = ReturnType<typeof allActivities>;
 
-/** All activities, each translating what it throws in one place. */
+/** All activities, each heard of while it works, and translating what it throws in one place. */
 export function createActivities(deps: ActivityDependencies, sessions: Sessions): Activities {
   const activities = allActivities(deps, sessions);
-  return Object.fromEntries(Object.entries(activities).map(([name, activity]) => [name, translated(activity as Activity)])) as unknown as Activities;
+  return Object.fromEntries(
+    Object.entries(activities).map(([name, activity]) => [name, translated(name, activity as Activity)]),
+  ) as unknown as Activities;
 }
 
 function allActivities(deps: ActivityDependencies, sessions: Sessions) {
@@ -29,10 +32,13 @@ function allActivities(deps: ActivityDependencies, sessions: Sessions) {
 
 type Activity = (...args: readonly unknown[]) => Promise<unknown>;
 
-function translated(activity: Activity): Activity {
+/** These say themselves that they are at work, and how far they are. */
+const selfBeating: ReadonlySet<string> = new Set(["drainEndpoint", "idleShard", "importHistory"] satisfies (keyof Activities)[]);
+
+function translated(name: string, activity: Activity): Activity {
   return async (...args) => {
     try {
-      return await activity(...args);
+      return await (selfBeating.has(name) ? activity(...args) : withHeartbeat(() => activity(...args)));
     } catch (error) {
       throw toFailure(error);
     }

@@ -4,6 +4,8 @@ import type { MailboxId } from "../domain/ids.ts";
 /** Wakes that must reach their workflows: gathered per mailbox, sent at once, kept while Temporal is away. */
 export interface WakeQueue {
   push(id: MailboxId, paths: readonly string[]): void;
+  /** True while a wake could not be sent and waits for its next try. */
+  isBlocked(): boolean;
   /** Resolves when nothing is left to send. */
   close(): Promise<void>;
 }
@@ -18,6 +20,7 @@ const retryMs = 1_000;
 export function createWakeQueue(send: (id: MailboxId, paths: readonly string[]) => Promise<void>, log: Logger): WakeQueue {
   const waiting = new Map<MailboxId, Set<string>>();
   const sending = new Map<MailboxId, Promise<void>>();
+  const refused = new Set<MailboxId>();
   const closing = new AbortController();
 
   async function drain(id: MailboxId): Promise<void> {
@@ -27,7 +30,9 @@ export function createWakeQueue(send: (id: MailboxId, paths: readonly string[]) 
       waiting.delete(id);
       try {
         await send(id, [...paths]);
+        refused.delete(id);
       } catch (error) {
+        refused.add(id);
         if (closing.signal.aborted) return;
         log.warn({ mailboxId: id, error: error instanceof Error ? error.name : "unknown" }, "a wake could not be sent, it is kept");
         waiting.set(id, merge(waiting.get(id), paths));
@@ -45,6 +50,7 @@ export function createWakeQueue(send: (id: MailboxId, paths: readonly string[]) 
         drain(id).finally(() => sending.delete(id)),
       );
     },
+    isBlocked: () => refused.size > 0,
     async close() {
       closing.abort();
       await Promise.all(sending.values());

@@ -17,16 +17,16 @@ export interface EventSource {
  */
 export async function recordEvents(trx: Connection, source: EventSource, events: readonly EventData[]): Promise<readonly EventId[]> {
   if (events.length === 0) return [];
-  const firstSequence = source.mailboxId === null ? null : await takeSequence(trx, source.mailboxId, events.length);
+  const turn = source.mailboxId === null ? null : await takeTurn(trx, source.mailboxId, events.length);
   const rows = events.map(({ type, ...data }, index) => ({
     id: newId("event"),
-    sequence: firstSequence === null ? null : firstSequence + index,
+    sequence: turn === null ? null : turn.firstSequence + index,
     type,
     data,
   }));
   await sql`
-    insert into events (id, customer_id, mailbox_id, sequence, type, data)
-    select e.id, ${source.customerId}, ${source.mailboxId}, e.sequence, e.type, e.data
+    insert into events (id, customer_id, mailbox_id, sequence, type, data, tx)
+    select e.id, ${source.customerId}, ${source.mailboxId}, e.sequence, e.type, e.data, coalesce(${turn?.tx ?? null}::xid8, pg_current_xact_id())
     from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as e (id text, sequence bigint, type text, data jsonb)
     order by e.sequence nulls first
   `.execute(trx);
@@ -69,15 +69,18 @@ export async function insertDeliveries(
   `.execute(trx);
 }
 
-/** Numbers `count` events of a mailbox; returns the first number. The row's lock keeps a mailbox's events in the order of their commits. */
-async function takeSequence(trx: Connection, mailboxId: MailboxId, count: number): Promise<number> {
-  const { event_sequence: last } = await trx
-    .updateTable("mailboxes")
-    .set((eb) => ({ event_sequence: eb("event_sequence", "+", count) }))
-    .where("id", "=", mailboxId)
-    .returning("event_sequence")
-    .executeTakeFirstOrThrow();
-  return last - count + 1;
+/**
+ * Numbers `count` events of a mailbox. The row's lock keeps them in the order of their commits; the transaction that they carry in the stream is never
+ * below that of the events before them, although this one may have begun earlier, so the stream shows a mailbox's events in their sequence.
+ */
+async function takeTurn(trx: Connection, mailboxId: MailboxId, count: number): Promise<{ readonly firstSequence: number; readonly tx: string }> {
+  const { rows } = await sql<{ last: number; tx: string }>`
+    update mailboxes set event_sequence = event_sequence + ${count}, event_tx = greatest(event_tx, pg_current_xact_id())
+    where id = ${mailboxId} returning event_sequence as last, event_tx::text as tx
+  `.execute(trx);
+  const [row] = rows;
+  if (row === undefined) throw new Error(`there is no mailbox ${mailboxId} to tell events of`);
+  return { firstSequence: row.last - count + 1, tx: row.tx };
 }
 
 /**

@@ -91,8 +91,11 @@ export async function recordConnected(db: Database, mailbox: WorkMailbox, confir
       .selectFrom("mailboxes")
       .select(["status", "anchored_at"])
       .where("id", "=", mailbox.id)
+      .where("deleted_at", "is", null)
       .forUpdate()
-      .executeTakeFirstOrThrow();
+      .executeTakeFirst();
+    // Disconnected while this was under way: nothing brings it back.
+    if (before === undefined) return;
     await trx
       .updateTable("mailboxes")
       .set({ status: "connected", problem: null, confirmed_address: confirmedAddress, anchored_at: sql<Date>`coalesce(anchored_at, now())` })
@@ -106,7 +109,14 @@ export async function recordConnected(db: Database, mailbox: WorkMailbox, confir
 /** A step failed. `isError` moves the mailbox to `error` and tells it, once for as long as it lasts. */
 export async function recordProblem(db: Database, mailbox: WorkMailbox, problem: Problem, isError: boolean, nextDueAt: Date | null): Promise<void> {
   await db.transaction().execute(async (trx) => {
-    const before = await trx.selectFrom("mailboxes").select("status").where("id", "=", mailbox.id).forUpdate().executeTakeFirstOrThrow();
+    const before = await trx
+      .selectFrom("mailboxes")
+      .select("status")
+      .where("id", "=", mailbox.id)
+      .where("deleted_at", "is", null)
+      .forUpdate()
+      .executeTakeFirst();
+    if (before === undefined) return;
     await trx
       .updateTable("mailboxes")
       .set({

@@ -88,6 +88,8 @@ export interface MailboxesTable {
   problem: JsonOrNull<Problem>;
   confirmed_address: string | null;
   event_sequence: Generated<number>;
+  /** What the last event carries as its transaction: those after it never carry less. */
+  event_tx: Generated<string>;
   idle_shard: number | null;
   watch_state: Generated<"off" | "connecting" | "watching" | "unsupported">;
   watch_since: InstantOrNull;

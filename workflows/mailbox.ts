@@ -275,7 +275,8 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
     if (fetched.missing === 0 || stop) return;
     // Messages left a folder. Which of them moved and which are gone is known when every folder was read after that.
     const searched = await fetch(null, false, "where did messages go");
-    await tell(searched, !searched.more);
+    // A folder that cannot be read may hold what is missed elsewhere.
+    await tell(searched, !searched.more && (searched.unread ?? 0) === 0);
   }
 
   async function fetch(paths: readonly string[] | null, isThorough: boolean, summary: string): Promise<FetchChangesResult> {

@@ -16,6 +16,7 @@ export function providerActivities(options: ActivityOptions = {}) {
     taskQueue: queue("providers"),
     startToCloseTimeout: "2 minutes",
     scheduleToCloseTimeout: "30 minutes",
+    heartbeatTimeout: "15 seconds",
     retry: { initialInterval: "1 second", backoffCoefficient: 3, maximumInterval: "30 seconds", maximumAttempts: 3 },
     ...options,
   });
@@ -27,7 +28,7 @@ export function bulkActivities(options: ActivityOptions = {}) {
     taskQueue: queue("bulk"),
     startToCloseTimeout: "30 minutes",
     scheduleToCloseTimeout: "24 hours",
-    heartbeatTimeout: "30 seconds",
+    heartbeatTimeout: "15 seconds",
     retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "1 minute", maximumAttempts: 5 },
     ...options,
   });

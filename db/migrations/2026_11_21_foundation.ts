@@ -77,6 +77,7 @@ const statements = [
     problem jsonb,
     confirmed_address text,
     event_sequence bigint not null default 0,
+    event_tx xid8 not null default '0',
     idle_shard int,
     watch_state text not null default 'off' check (watch_state in ('off', 'connecting', 'watching', 'unsupported')),
     watch_since timestamptz,

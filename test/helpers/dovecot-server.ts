@@ -229,8 +229,8 @@ namespace inbox {
 ${roles.map((role) => `  mailbox ${role} {\n    special_use = \\${role}\n    auto = subscribe\n  }`).join("\n")}
 }
 protocol imap {
-  # A hibernated session is told about new mail at once; an idling imap process waits half a second.
-  imap_hibernate_timeout = 1 s
+  # Off: hibernated sessions are told sooner, but Dovecot 2.3 now and then forgets to tell one at all (47 of 320 arrivals with a timeout of 1 s).
+  imap_hibernate_timeout = 0
 }
 service imap-login {
   chroot =

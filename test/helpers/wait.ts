@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
  * Waits until the condition gives something other than undefined, null or false, and returns that. After the deadline it fails with `what`
  * and with the last error that the condition threw, if it did.
  */
-export async function until<T>(condition: () => T | Promise<T>, what: string, timeoutMs = 15_000): Promise<Exclude<NonNullable<Awaited<T>>, false>> {
+export async function until<T>(condition: () => T | Promise<T>, what: string, timeoutMs = 30_000): Promise<Exclude<NonNullable<Awaited<T>>, false>> {
   const deadline = performance.now() + timeoutMs;
   let failure: unknown;
   for (let pauseMs = 5; ; pauseMs = Math.min(pauseMs * 1.5, 100)) {
