@@ -144,3 +144,14 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     log: { level: e.EVERPOST_LOG_LEVEL, isPretty: e.EVERPOST_LOG_PRETTY },
   });
 }
+
+/** For programs that a person starts: what is wrong with the settings is printed as it stands, without a stack. */
+export function loadConfigOrExit(env: Readonly<Record<string, string | undefined>>): Config {
+  try {
+    return loadConfig(env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    console.error(error.message);
+    process.exit(1);
+  }
+}

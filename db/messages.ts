@@ -1,4 +1,4 @@
-import type { ToldMessage } from "../domain/events.ts";
+import { type ToldMessage, toToldMessage } from "../domain/events.ts";
 import type { FolderRole } from "../domain/folder.ts";
 import type { FolderId, MailboxId, MessageId, ThreadId } from "../domain/ids.ts";
 import type { Direction } from "../domain/message.ts";
@@ -47,36 +47,22 @@ export async function findMessage(db: ScopedConnection, id: MessageId): Promise<
   return selectMessages(db).where("m.id", "=", id).where("m.is_deleted", "=", false).executeTakeFirst();
 }
 
-/** In the words of events: what was told of a message and what is read of it have one form. */
-export function toToldMessage(row: MessageRow): ToldMessage {
-  const { envelope } = row;
-  return {
+/** The message as its events told it. */
+export function readMessage(row: MessageRow): ToldMessage {
+  return toToldMessage({
     id: row.id,
     threadId: row.thread_id,
     mailboxId: row.mailbox_id,
     account: row.external_id,
     direction: row.direction,
-    path: row.path,
-    folderId: row.folder_id,
-    specialUse: row.folder_role,
-    messageSpecialUse: row.special_use,
-    uid: row.main_ref !== null && /^\d+$/.test(row.main_ref) ? Number(row.main_ref) : null,
-    messageId: row.message_id,
-    inReplyTo: envelope.inReplyTo,
-    references: envelope.references,
-    subject: row.subject,
-    from: envelope.from,
-    replyTo: envelope.replyTo,
-    to: envelope.to,
-    cc: envelope.cc,
-    bcc: envelope.bcc,
-    sentAt: envelope.sentAt,
-    receivedAt: row.received_at.toISOString(),
-    sizeBytes: row.size_bytes,
+    main: { folderId: row.folder_id, path: row.path, role: row.folder_role, ref: row.main_ref },
+    envelope: row.envelope,
     flags: row.flags,
+    sizeBytes: row.size_bytes,
+    receivedAt: row.received_at,
     attachments: row.attachments,
     snippet: row.snippet,
-  };
+  });
 }
 
 export type MessageRow = Awaited<ReturnType<ReturnType<typeof selectMessages>["executeTakeFirstOrThrow"]>>;

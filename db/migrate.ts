@@ -1,7 +1,7 @@
 import { pathToFileURL } from "node:url";
 import { sql } from "kysely";
 import { type Migration, Migrator } from "kysely/migration";
-import { loadConfig } from "../config.ts";
+import { loadConfigOrExit } from "../config.ts";
 import { type Database, openDatabase } from "./database.ts";
 import * as foundation from "./migrations/2026_11_21_foundation.ts";
 
@@ -26,7 +26,7 @@ export async function isMigrated(db: Database): Promise<boolean> {
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const db = openDatabase(loadConfig(process.env).database);
+  const db = openDatabase(loadConfigOrExit(process.env).database);
   try {
     const names = await migrate(db);
     console.log(names.length === 0 ? "The database is up to date." : `Applied ${names.join(", ")}.`);

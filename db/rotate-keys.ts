@@ -1,6 +1,6 @@
 import { pathToFileURL } from "node:url";
 import { type RawBuilder, sql } from "kysely";
-import { loadConfig } from "../config.ts";
+import { loadConfigOrExit } from "../config.ts";
 import { type Connection, openDatabase } from "./database.ts";
 import { type KeyRing, reseal, type Sealed } from "./secrets.ts";
 import { endpointSecretsContext } from "./webhook-endpoints.ts";
@@ -95,7 +95,7 @@ async function replace(db: Connection, { table, id, value, set }: Place, row: Se
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const config = loadConfig(process.env);
+  const config = loadConfigOrExit(process.env);
   const db = openDatabase(config.database);
   try {
     const { resealed, unreadable } = await rotateKeys(db, config.keyRing);

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Self } from "../domain/direction.ts";
-import type { EventData, ToldMessage } from "../domain/events.ts";
+import { type EventData, type ToldMessage, toToldMessage } from "../domain/events.ts";
 import type { FolderRole } from "../domain/folder.ts";
 import type { FolderId, MailboxId, MessageId, ThreadId } from "../domain/ids.ts";
 import type { AttachmentInfo, Direction, Envelope, Flags } from "../domain/message.ts";
@@ -119,34 +119,20 @@ function eventOf(teller: Teller, row: MessageRow, verdict: Settlement): EventDat
 }
 
 function toldMessage(teller: Teller, row: MessageRow, main: Location, direction: Direction): ToldMessage {
-  const { envelope } = row;
-  return {
+  return toToldMessage({
     id: row.id,
     threadId: row.thread_id,
     mailboxId: teller.mailboxId,
     account: teller.account,
     direction,
-    path: main.path,
-    folderId: main.folderId,
-    specialUse: main.role,
-    messageSpecialUse: main.role,
-    uid: /^\d+$/.test(main.ref) ? Number(main.ref) : null,
-    messageId: envelope.messageId,
-    inReplyTo: envelope.inReplyTo,
-    references: envelope.references,
-    subject: envelope.subject,
-    from: envelope.from,
-    replyTo: envelope.replyTo,
-    to: envelope.to,
-    cc: envelope.cc,
-    bcc: envelope.bcc,
-    sentAt: envelope.sentAt,
-    receivedAt: row.received_at.toISOString(),
-    sizeBytes: row.size_bytes,
+    main,
+    envelope: row.envelope,
     flags: main.flags,
+    sizeBytes: row.size_bytes,
+    receivedAt: row.received_at,
     attachments: row.attachments,
     snippet: row.snippet,
-  };
+  });
 }
 
 interface Verdict {

@@ -2,7 +2,7 @@ import type { Address } from "./address.ts";
 import type { Problem } from "./errors.ts";
 import type { FolderRole } from "./folder.ts";
 import type { FolderId, MailboxId, MessageId, ThreadId, WebhookEndpointId } from "./ids.ts";
-import type { AttachmentInfo, Direction, Flags } from "./message.ts";
+import type { AttachmentInfo, Direction, Envelope, Flags } from "./message.ts";
 
 /** A message as events and the API tell it. `text` is there only where the endpoint or the request asks for it. */
 export interface ToldMessage {
@@ -34,6 +34,54 @@ export interface ToldMessage {
   readonly flags: Flags;
   readonly attachments: readonly AttachmentInfo[];
   readonly snippet: string | null;
+}
+
+/** What is on record about a message, from which it is told. */
+export interface MessageRecord {
+  readonly id: MessageId;
+  readonly threadId: ThreadId;
+  readonly mailboxId: MailboxId;
+  readonly account: string | null;
+  readonly direction: Direction;
+  readonly main: { readonly folderId: FolderId; readonly path: string; readonly role: FolderRole; readonly ref: string | null };
+  readonly envelope: Envelope;
+  readonly flags: Flags;
+  readonly sizeBytes: number;
+  readonly receivedAt: Date;
+  readonly attachments: readonly AttachmentInfo[];
+  readonly snippet: string | null;
+}
+
+/** A message in the words of events and of the API, which are the same. */
+export function toToldMessage({ main, envelope, receivedAt, ...record }: MessageRecord): ToldMessage {
+  const { references, inReplyTo, messageId, subject, from, replyTo, to, cc, bcc, sentAt } = envelope;
+  return {
+    id: record.id,
+    threadId: record.threadId,
+    mailboxId: record.mailboxId,
+    account: record.account,
+    direction: record.direction,
+    path: main.path,
+    folderId: main.folderId,
+    specialUse: main.role,
+    messageSpecialUse: main.role,
+    uid: main.ref !== null && /^\d+$/.test(main.ref) ? Number(main.ref) : null,
+    messageId,
+    inReplyTo,
+    references,
+    subject,
+    from,
+    replyTo,
+    to,
+    cc,
+    bcc,
+    sentAt,
+    receivedAt: receivedAt.toISOString(),
+    sizeBytes: record.sizeBytes,
+    flags: record.flags,
+    attachments: record.attachments,
+    snippet: record.snippet,
+  };
 }
 
 /** What a customer is told, type by type. The envelope around it (id, mailbox, sequence, time) is the same for all. */

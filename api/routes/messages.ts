@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { findMessageTexts } from "../../db/message-texts.ts";
-import { findMessage, listMessages, toToldMessage } from "../../db/messages.ts";
+import { findMessage, listMessages, readMessage } from "../../db/messages.ts";
 import type { ScopedConnection } from "../../db/scope.ts";
 import { catalogue, type MailErrorCode } from "../../domain/errors.ts";
 import { folderRoles } from "../../domain/folder.ts";
@@ -38,7 +38,7 @@ export const messageRoutes = [
       response: pageOf(messageSchema),
     },
     async ({ query, db }) =>
-      toPageBody("messages", await listMessages(db, query, toPageRequest("messages", query)), (row) => toMessageBody(toToldMessage(row))),
+      toPageBody("messages", await listMessages(db, query, toPageRequest("messages", query)), (row) => toMessageBody(readMessage(row))),
   ),
 
   route(
@@ -59,7 +59,7 @@ export const messageRoutes = [
     async ({ params, query, db, deps }) => {
       const row = await findMessage(db, params.id);
       if (row === undefined) throw notFound("message");
-      const message = toMessageBody(toToldMessage(row));
+      const message = toMessageBody(readMessage(row));
       return query.include === "text" ? { ...message, ...(await readText(deps, db, row.id)) } : message;
     },
   ),
