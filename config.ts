@@ -21,7 +21,7 @@ const list = z
 
 /** One AES-256 key with the name that marks what it sealed: `name:base64`. */
 const keyRing = z
-  .string({ error: "at least one key, `name:base64` of 32 bytes; make one with `echo \"k1:$(openssl rand -base64 32)\"`" })
+  .string({ error: 'at least one key, `name:base64` of 32 bytes; make one with `echo "k1:$(openssl rand -base64 32)"`' })
   .transform((text, context) => {
     const keys = text
       .split(",")
