@@ -201,6 +201,12 @@ function launch(binaries: Binaries, dataDir: string, who: Identity, options: Pos
   return runningPart(child, "SIGINT", 10_000);
 }
 
+/**
+ * What PostgreSQL says while something of a killed server is left: a session that is still at work on the data, or the server itself, dead but not yet
+ * waited for by its parent.
+ */
+const holders = ["pre-existing shared memory block", 'lock file "postmaster.pid" already exists'];
+
 /** The sessions of a server that was killed live on until they notice; while one does, PostgreSQL rightly refuses to open the data again. */
 async function launchPatiently(begin: () => RunningPart, url: string, options: PostgresOptions): Promise<RunningPart> {
   const deadline = performance.now() + 20_000;
@@ -211,9 +217,10 @@ async function launchPatiently(begin: () => RunningPart, url: string, options: P
       return part;
     } catch (error) {
       await part.stop();
-      const isHeldByOrphans = error instanceof Error && error.message.includes("pre-existing shared memory block");
-      if (!isHeldByOrphans || performance.now() > deadline) throw error;
+      const isHeld = error instanceof Error && holders.some((holder) => error.message.includes(holder));
+      if (!isHeld || performance.now() > deadline) throw error;
       await delay(200);
+      await stopLeftover(resolve(options.dataDir));
     }
   }
 }

@@ -55,7 +55,11 @@ afterAll(async () => {
 async function ownPart<T extends RunningPart>(dir: string, ask: NodeJS.Signals, begin: () => Promise<T>): Promise<OwnPart<T>> {
   let now = await begin();
   endWithTests(dir, now.pid, ask);
-  const kill = () => endProcess(now.pid, "SIGKILL", 5_000).then(() => void now.exited);
+  const kill = async () => {
+    await endProcess(now.pid, "SIGKILL", 5_000);
+    // Dead is not yet waited for: until then its number is taken.
+    await now.exited;
+  };
   endings.push(async () => {
     await now.stop();
     sweep(dir);
