@@ -207,7 +207,7 @@ function existingTemporal(address: string): PreparedTemporal {
 
 async function embeddedTemporal(run: Run): Promise<PreparedTemporal> {
   const { settings } = run;
-  const binary = await step("looking for a Temporal server", say, () => findTemporalBinary(process.env, say));
+  const binary = await step("looking for a Temporal server", say, (tell) => findTemporalBinary(process.env, tell));
   const options = {
     binary,
     dbFile: join(settings.dataDir, "temporal", "temporal.db"),

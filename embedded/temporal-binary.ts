@@ -128,7 +128,9 @@ async function build(work: string, env: Environment, say: Say): Promise<string> 
   const flags = `-s -w -X github.com/temporalio/cli/internal/temporalcli.Version=${temporalCliVersion}`;
   const started = performance.now();
   const report = () =>
-    say(`building the Temporal server ${temporalCliVersion} from source, once: ${Math.round((performance.now() - started) / 1000)} s of about 150 s`);
+    say(
+      `building the Temporal server ${temporalCliVersion} from source, once; it takes two to four minutes (${Math.round((performance.now() - started) / 1000)} s)`,
+    );
   report();
   const ticker = setInterval(report, 15_000);
   try {
