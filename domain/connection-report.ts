@@ -3,10 +3,13 @@ import type { RemoteFolder } from "./folder.ts";
 
 /** What a test of the receiving side found. */
 export interface ReceivingFacts {
+  /** The address as the server confirms it, or as configured where the server does not say. */
   readonly address: string;
   readonly inbox: { readonly total: number; readonly unseen: number };
   readonly folders: readonly RemoteFolder[];
+  /** Named as the server names them (`IDLE`, `CONDSTORE`). */
   readonly serverCapabilities: readonly string[];
+  /** How the server introduces itself (RFC 2971), if it does. */
   readonly serverName: string | null;
 }
 

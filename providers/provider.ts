@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import type { z } from "zod";
+import type { ReceivingFacts, SendingFacts } from "../domain/connection-report.ts";
 import type { MailError } from "../domain/errors.ts";
 import type { FolderRole, RemoteFolder } from "../domain/folder.ts";
 import type { RemoteMessage } from "../domain/message.ts";
@@ -16,22 +17,10 @@ export interface Capabilities {
 }
 
 /** What `verify` learned: proof that the credentials open the mailbox they claim to. */
-export interface AccountReport {
-  /** The address as the server confirms it, or as configured where the server does not say. */
-  readonly address: string;
-  readonly inbox: { readonly total: number; readonly unseen: number };
-  readonly folders: readonly RemoteFolder[];
-  /** Named as the server names them (`IDLE`, `CONDSTORE`). */
-  readonly serverCapabilities: readonly string[];
-  /** How the server introduces itself (RFC 2971), if it does. */
-  readonly serverName: string | null;
-}
+export type AccountReport = ReceivingFacts;
 
-/** What a test of the sending side learned; `undefined` settings are not tested. */
-export interface SendingReport {
-  readonly sizeLimitBytes: number | null;
-  readonly extensions: readonly string[];
-}
+/** What a test of the sending side learned; settings that are not there are not tested. */
+export type SendingReport = SendingFacts;
 
 export interface PageOptions {
   /** Messages a page at most. */

@@ -65,3 +65,15 @@ export function idleActivities() {
     retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "30 seconds" },
   });
 }
+
+/** A drain runs for a minute and then finishes what is under way; who falls silent is dead, and another worker takes over. */
+export function relayActivities() {
+  return proxyActivities<Activities>({
+    taskQueue: queue("webhooks"),
+    startToCloseTimeout: "3 minutes",
+    scheduleToCloseTimeout: "1 hour",
+    heartbeatTimeout: "30 seconds",
+    retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "30 seconds" },
+    summary: "deliver what is due",
+  });
+}

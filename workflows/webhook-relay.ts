@@ -4,15 +4,15 @@ import {
   continueAsNew,
   defineSignal,
   isCancellation,
-  proxyActivities,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
   workflowInfo,
 } from "@temporalio/workflow";
-import type { DrainResult, WebhookActivities } from "../activities/webhooks.ts";
+import type { DrainResult } from "../activities/webhooks.ts";
 import type { WebhookEndpointId } from "../domain/ids.ts";
-import { searchAttributes, taskQueueName, taskQueues } from "./names.ts";
+import { searchAttributes } from "./names.ts";
+import { relayActivities } from "./proxies.ts";
 
 export interface WebhookRelayInput {
   readonly endpointId: WebhookEndpointId;
@@ -105,18 +105,4 @@ function describe(state: WebhookRelayState, drained: DrainResult | undefined): s
   const next = drained?.nextDueAt == null ? "when something happens" : new Date(drained.nextDueAt).toISOString();
   const now = drained === undefined ? `**the drain broke ${state.brokenDrains} times in a row**; it is tried again by itself` : drained.state;
   return `State: ${now}\n\nDelivered: ${state.delivered} · failed attempts: ${state.failed}\n\nNext: ${next}`;
-}
-
-/** A drain runs for a minute and then finishes what is under way; who falls silent is dead, and another worker takes over. */
-function relayActivities() {
-  const own = workflowInfo().taskQueue;
-  const prefix = own.endsWith(`-${taskQueues.mail}`) ? own.slice(0, -taskQueues.mail.length - 1) : "";
-  return proxyActivities<WebhookActivities>({
-    taskQueue: taskQueueName(prefix, "webhooks"),
-    startToCloseTimeout: "3 minutes",
-    scheduleToCloseTimeout: "1 hour",
-    heartbeatTimeout: "30 seconds",
-    retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "30 seconds" },
-    summary: "deliver what is due",
-  });
 }
