@@ -87,14 +87,7 @@ export async function findWorkMailbox(db: Connection, id: MailboxId): Promise<Wo
 /** The credentials opened the mailbox. Tells `mailbox.connected` the first time, `mailbox.recovered` if an error was told before. */
 export async function recordConnected(db: Database, mailbox: WorkMailbox, confirmedAddress: string): Promise<void> {
   await db.transaction().execute(async (trx) => {
-    const before = await trx
-      .selectFrom("mailboxes")
-      .select(["status", "anchored_at"])
-      .where("id", "=", mailbox.id)
-      .where("deleted_at", "is", null)
-      .forUpdate()
-      .executeTakeFirst();
-    // Disconnected while this was under way: nothing brings it back.
+    const before = await lockConnected(trx, mailbox.id);
     if (before === undefined) return;
     await trx
       .updateTable("mailboxes")
@@ -109,13 +102,7 @@ export async function recordConnected(db: Database, mailbox: WorkMailbox, confir
 /** A step failed. `isError` moves the mailbox to `error` and tells it, once for as long as it lasts. */
 export async function recordProblem(db: Database, mailbox: WorkMailbox, problem: Problem, isError: boolean, nextDueAt: Date | null): Promise<void> {
   await db.transaction().execute(async (trx) => {
-    const before = await trx
-      .selectFrom("mailboxes")
-      .select("status")
-      .where("id", "=", mailbox.id)
-      .where("deleted_at", "is", null)
-      .forUpdate()
-      .executeTakeFirst();
+    const before = await lockConnected(trx, mailbox.id);
     if (before === undefined) return;
     await trx
       .updateTable("mailboxes")
@@ -131,7 +118,18 @@ export async function recordProblem(db: Database, mailbox: WorkMailbox, problem:
   });
 }
 
-/** A look at the server succeeded. `next` is when the next one is due, if this one looked at everything. */
+/** Undefined for a mailbox that was disconnected while something was under way for it: nothing brings it back. */
+async function lockConnected(trx: Connection, id: MailboxId) {
+  return trx
+    .selectFrom("mailboxes")
+    .select(["status", "anchored_at"])
+    .where("id", "=", id)
+    .where("deleted_at", "is", null)
+    .forUpdate()
+    .executeTakeFirst();
+}
+
+/** A look at the server succeeded: whatever was wrong is over. */
 export async function recordSuccess(db: Database, mailbox: WorkMailbox): Promise<void> {
   if (mailbox.status === "error") return recordRecovered(db, mailbox);
   await db
