@@ -2,7 +2,6 @@ import type { ConnectionSlots } from "../db/connection-slots.ts";
 import type { WorkMailbox } from "../db/mailbox-state.ts";
 import { type KeyRing, unseal } from "../db/secrets.ts";
 import { MailError } from "../domain/errors.ts";
-import type { FolderRole } from "../domain/folder.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import type { HostResolver, MailProvider, ProviderDefinition } from "../providers/provider.ts";
 
@@ -90,6 +89,6 @@ function openWith(options: SessionOptions, mailbox: WorkMailbox): MailProvider {
   return options.getProvider(mailbox.provider).open(mailbox.settings, credentials, {
     resolveHost: options.resolveHost,
     takeConnection: (max, signal) => options.slots.take(mailbox.id, max, signal),
-    roleOverrides: mailbox.sync.roleOverrides as Readonly<Record<string, FolderRole>>,
+    roleOverrides: mailbox.sync.roleOverrides,
   });
 }

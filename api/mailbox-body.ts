@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { normaliseAddress } from "../domain/address.ts";
 import { folderRoles } from "../domain/folder.ts";
-import { defaultSyncSettings, type SyncSettings } from "../domain/sync-settings.ts";
+import { attachmentModes, contentLevels, defaultSyncSettings, folderSets, type SyncSettings, syncDirections } from "../domain/sync-settings.ts";
 import { getProvider, listProviders } from "../providers/index.ts";
 import { invalid } from "./errors.ts";
 import { instantSchema } from "./schemas.ts";
@@ -23,10 +23,27 @@ const domainSchema = z
 
 const pathsSchema = z.array(z.string().min(1).max(1_000)).max(1_000);
 
+const frequencySchema = z.union([z.enum(["realtime", "hourly", "daily"]), z.strictObject({ everyMinutes: z.number().int().min(1).max(1_440) })]);
+
 const syncMembers = {
+  direction: z.enum(syncDirections).describe("Which messages are read: those that came, those that were sent, or both."),
+  folders: z
+    .enum(folderSets)
+    .describe("The folders to begin with: `default` reads every message once, `all` every folder, `none` only those that are named."),
+  includeRoles: z.array(z.enum(folderRoles)).max(folderRoles.length).describe("Folders with these roles are read as well."),
+  includePaths: pathsSchema.describe("Folders that are read as well."),
+  excludePaths: pathsSchema.describe("Folders that are left out, whatever else names them."),
+  frequency: frequencySchema.describe("`realtime` hears of changes at once; otherwise the mailbox is read that often."),
+  attachments: z.enum(attachmentModes).describe("`skip` does not list them, `metadata` lists them, `download` keeps them in the blob store."),
+  attachmentBytesMax: z
+    .number()
+    .int()
+    .min(0)
+    .max(1_000_000_000)
+    .describe("Attachments larger than this (bytes as transferred) are listed and not downloaded."),
+  content: z.enum(contentLevels).describe("What is kept: `metadata` with a line of preview, the readable `text` as well, or the `full` source."),
+  ageLimitDays: z.number().int().min(1).max(36_500).nullable().describe("Messages received longer ago are neither imported nor kept."),
   notifyFrom: instantSchema.nullable().describe("Tells messages received since then although they were there before the mailbox was connected."),
-  includePaths: pathsSchema.describe("Folders that are read although their role is not."),
-  excludePaths: pathsSchema.describe("Folders that are left out."),
   pollFloorSeconds: z
     .number()
     .int()
@@ -34,7 +51,12 @@ const syncMembers = {
     .max(86_400)
     .nullable()
     .describe("Longest time between two looks at every folder; null takes the installation's."),
+  sentPath: z.string().min(1).max(1_000).nullable().describe("The folder that holds what was sent, over what server and name say."),
   roleOverrides: z.record(z.string().max(1_000), z.enum(folderRoles)).describe("Role by path, over what server and name say."),
+  idlePaths: z
+    .array(z.string().min(1).max(1_000))
+    .max(10)
+    .describe("Folders besides the inbox with a connection of their own, to hear of changes at once."),
 };
 
 const syncSchema = z.strictObject(syncMembers).partial().meta({ id: "SyncSettingsInput" });
