@@ -10,7 +10,7 @@ import type { RemoteMessage } from "../domain/message.ts";
 import type { ListingProgress } from "../domain/sync.ts";
 import { makeSnippet } from "../mime/snippet.ts";
 import type { MailProvider } from "../providers/provider.ts";
-import type { Sessions } from "./sessions.ts";
+import type { Sessions } from "../sessions/sessions.ts";
 
 export interface FetchChangesInput {
   readonly mailboxId: MailboxId;

@@ -4,8 +4,8 @@ import { findWorkMailbox } from "../db/mailbox-state.ts";
 import { knownCursors, listWatched, recordShardAlive, recordWatchState, shardChannel, type WatchedMailbox } from "../db/watches.ts";
 import { MailError } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
+import type { Sessions } from "../sessions/sessions.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
-import type { Sessions } from "./sessions.ts";
 import { createWakeQueue, pause, type WakeQueue } from "./wake-queue.ts";
 
 export interface IdleShardResult {

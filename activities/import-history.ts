@@ -7,9 +7,9 @@ import { CursorMoved, storeHistory } from "../db/store-page.ts";
 import type { FolderId, MailboxId } from "../domain/ids.ts";
 import type { ListingProgress, SyncCursor } from "../domain/sync.ts";
 import type { MailProvider } from "../providers/provider.ts";
+import type { Sessions } from "../sessions/sessions.ts";
 import { ownerOf, readFolder } from "./fetch-changes.ts";
 import { withHeartbeat } from "./heartbeat.ts";
-import type { Sessions } from "./sessions.ts";
 
 export interface ImportHistoryResult {
   readonly imported: number;

@@ -1,3 +1,4 @@
+import type { Sessions } from "../sessions/sessions.ts";
 import { connectionTestActivities } from "./connection-tests.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
 import { toFailure } from "./failures.ts";
@@ -6,7 +7,6 @@ import { housekeepingActivities } from "./housekeeping.ts";
 import { idleShard } from "./idle-shard.ts";
 import { mailboxActivities } from "./mailboxes.ts";
 import { messageTextActivities } from "./message-texts.ts";
-import type { Sessions } from "./sessions.ts";
 import { webhookActivities } from "./webhooks.ts";
 
 export type Activities = ReturnType<typeof allActivities>;

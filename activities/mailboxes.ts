@@ -8,10 +8,10 @@ import { settleMessages } from "../db/unsettled.ts";
 import { assignShard, notifyShardOf, recordWatchState } from "../db/watches.ts";
 import { isMailErrorCode, toProblem } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
+import type { Sessions } from "../sessions/sessions.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
 import { anchorFolders, type FetchChangesInput, type FetchChangesResult, fetchChanges } from "./fetch-changes.ts";
 import { type ImportHistoryResult, importHistory } from "./import-history.ts";
-import type { Sessions } from "./sessions.ts";
 
 export interface MailboxRef {
   readonly mailboxId: MailboxId;

@@ -4,8 +4,8 @@ import { findSource, saveMessageTexts } from "../db/message-texts.ts";
 import { MailError } from "../domain/errors.ts";
 import type { MessageId } from "../domain/ids.ts";
 import { parseSource } from "../mime/parse-source.ts";
+import type { Sessions } from "../sessions/sessions.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
-import type { Sessions } from "./sessions.ts";
 
 /** A source is held in memory while it is parsed; larger ones are cut, text comes before attachments. */
 const sourceBytesMax = 50 * 1024 * 1024;

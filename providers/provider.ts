@@ -69,6 +69,8 @@ export interface MailProvider {
   ): Promise<ReadonlyMap<string, string>>;
   /** The source (RFC 5322) as a stream. */
   openSource(scope: SyncScope, ref: string, signal?: AbortSignal): Promise<{ readonly sizeBytes: number; readonly stream: Readable }>;
+  /** One part of a message by its number (`AttachmentInfo.part`), its transfer encoding undone, as a stream that is read as far as it is taken. */
+  openPart(scope: SyncScope, ref: string, part: string, signal?: AbortSignal): Promise<{ readonly stream: Readable }>;
   /** Resolves when `signal` aborts, rejects with the MailError that ended the watch otherwise. Uses a connection of its own. */
   watch(options: WatchOptions): Promise<void>;
   /** Hangs up connections that no call is using: another process needs their places. */

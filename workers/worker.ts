@@ -9,13 +9,13 @@ import {
   type WorkerOptions,
 } from "@temporalio/worker";
 import { createActivities } from "../activities/index.ts";
-import { createSessions } from "../activities/sessions.ts";
 import { type Config, ConfigError, loadConfig, type WorkerRole } from "../config.ts";
 import { openConnectionSlots } from "../db/connection-slots.ts";
 import { openDatabase } from "../db/database.ts";
 import { createLogger, type Logger } from "../logging.ts";
 import { createHostResolver } from "../network/resolve-host.ts";
 import { getProvider } from "../providers/index.ts";
+import { createSessions } from "../sessions/sessions.ts";
 import { createDeliverer } from "../webhooks/deliver.ts";
 import { taskQueueName } from "../workflows/names.ts";
 import { loadBundle } from "./bundle.ts";

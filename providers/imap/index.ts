@@ -5,6 +5,7 @@ import type { Account } from "./connection.ts";
 import { listFolders } from "./folders.ts";
 import { type Listings, pullHistory } from "./history.ts";
 import { createLane } from "./lane.ts";
+import { openPart } from "./part.ts";
 import { connectSchema, type ImapCredentials, type ImapSettings, merge, split } from "./settings.ts";
 import { testSending } from "./smtp.ts";
 import { openSource } from "./source.ts";
@@ -38,6 +39,7 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
     fetchTexts: (scope, messages, { bytesMax, signal }) =>
       freer().run({ doing: "reading texts", signal }, (client) => fetchTexts(client, scope, messages, bytesMax)),
     openSource: (scope, ref, signal) => openSource(freer(), scope, ref, signal),
+    openPart: (scope, ref, part, signal) => openPart(freer(), scope, ref, part, signal),
     watch: (watchOptions) => watch(account, watchOptions),
     async yieldConnections() {
       await Promise.all([live.rest(), importing.rest()]);

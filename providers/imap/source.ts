@@ -4,9 +4,7 @@ import { MailError } from "../../domain/errors.ts";
 import type { SyncScope } from "../../domain/sync.ts";
 import { selectFolder } from "./folder.ts";
 import type { Lane } from "./lane.ts";
-
-/** One piece of a source: large enough that round trips do not count, small enough that others get their turn on the connection. */
-const pieceBytes = 512 * 1024;
+import { isUid, pieceBytes, readPieces, reselect } from "./pieces.ts";
 
 const doing = "reading a message's source";
 
@@ -20,35 +18,22 @@ export async function openSource(
   ref: string,
   signal?: AbortSignal,
 ): Promise<{ readonly sizeBytes: number; readonly stream: Readable }> {
-  if (!/^[1-9]\d{0,9}$/.test(ref)) throw new MailError("not_found", { doing });
+  if (!isUid(ref)) throw new MailError("not_found", { doing });
   const first = await lane.run({ doing, signal }, async (client) => {
     const folder = await selectFolder(client, scope.path);
     const row = await client.fetchOne(ref, { uid: true, size: true, source: { start: 0, maxLength: pieceBytes } }, { uid: true });
     if (!row || row.source === undefined) throw new MailError("not_found", { doing });
-    return { uidValidity: folder.uidValidity, sizeBytes: row.size ?? row.source.length, piece: row.source };
+    return { folder, sizeBytes: row.size ?? row.source.length, piece: row.source };
   });
-  const next = (start: number) => lane.run({ doing, signal }, (client) => readPiece(client, scope, ref, first.uidValidity, start));
-  return { sizeBytes: first.sizeBytes, stream: Readable.from(pieces(first.piece, next), { objectMode: false }) };
+  const next = (start: number) =>
+    lane.run({ doing, signal }, async (client) => {
+      await reselect(client, scope, first.folder, doing);
+      return readPiece(client, ref, start);
+    });
+  return { sizeBytes: first.sizeBytes, stream: Readable.from(readPieces(first.piece, next), { objectMode: false }) };
 }
 
-async function* pieces(first: Buffer, next: (start: number) => Promise<Buffer>): AsyncGenerator<Buffer> {
-  let piece = first;
-  let read = 0;
-  while (piece.length > 0) {
-    yield piece;
-    read += piece.length;
-    // RFC822.SIZE is wrong on some servers; a short piece is the end on all of them.
-    if (piece.length < pieceBytes) return;
-    piece = await next(read);
-  }
-}
-
-async function readPiece(client: ImapFlow, scope: SyncScope, ref: string, uidValidity: string, start: number): Promise<Buffer> {
-  const selected = client.mailbox;
-  if (selected === false || selected.path !== scope.path || selected.uidValidity?.toString() !== uidValidity) {
-    const folder = await selectFolder(client, scope.path);
-    if (folder.uidValidity !== uidValidity) throw new MailError("not_found", { doing });
-  }
+async function readPiece(client: ImapFlow, ref: string, start: number): Promise<Buffer> {
   const row = await client.fetchOne(ref, { uid: true, source: { start, maxLength: pieceBytes } }, { uid: true });
   if (!row || row.source === undefined) throw new MailError("not_found", { doing });
   return row.source;

@@ -96,6 +96,12 @@ function open(settings: MemorySettings, credentials: MemoryCredentials, options:
         const bytes = Buffer.from(message.source);
         return { sizeBytes: bytes.length, stream: Readable.from([bytes], { objectMode: false }) };
       }),
+    openPart: (scope, ref, part, signal) =>
+      ask("reading a message's part", signal, () => {
+        const bytes = folderAt(mailbox, scope).messages.get(Number(ref))?.parts.get(part);
+        if (bytes === undefined) throw new MailError("not_found", { doing: "reading a message's part" });
+        return { stream: Readable.from([bytes], { objectMode: false }) };
+      }),
     async watch(watchOptions) {
       if (watchOptions.signal.aborted) return;
       await ask("waiting for new mail", undefined, () => undefined);

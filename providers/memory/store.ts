@@ -12,6 +12,8 @@ export interface NewMessage {
   readonly text?: string;
   readonly source?: string;
   readonly attachments?: readonly AttachmentInfo[];
+  /** The parts' content, decoded, by number. */
+  readonly parts?: Readonly<Record<string, Buffer>>;
 }
 
 export interface StoredMessage {
@@ -23,6 +25,7 @@ export interface StoredMessage {
   readonly source: string;
   readonly attachments: readonly AttachmentInfo[];
   readonly textPart: TextPart | null;
+  readonly parts: ReadonlyMap<string, Buffer>;
   flags: Flags;
   /** The mailbox's counter when the message last changed, as a MODSEQ. */
   modseq: number;
@@ -139,6 +142,7 @@ function toStored(uid: number, modseq: number, message: NewMessage): StoredMessa
     source: message.source ?? `Subject: ${message.envelope?.subject ?? ""}\r\n\r\n${text}`,
     sizeBytes: message.sizeBytes ?? encodedSizeBytes + 100,
     attachments: message.attachments ?? [],
+    parts: new Map([...(text === "" ? [] : [["1", Buffer.from(text)] as const]), ...Object.entries(message.parts ?? {})]),
     textPart: text === "" ? null : { part: "1", contentType: "text/plain", charset: "utf-8", transferEncoding: "8bit", encodedSizeBytes },
     flags: message.flags?.toSorted() ?? [],
   };

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { createSessions, type Sessions } from "../../activities/sessions.ts";
 import { type ConnectionSlots, openConnectionSlots } from "../../db/connection-slots.ts";
 import { findWorkMailbox, type WorkMailbox } from "../../db/mailbox-state.ts";
 import { createHostResolver } from "../../network/resolve-host.ts";
 import { getProvider } from "../../providers/index.ts";
+import { createSessions, type Sessions } from "../../sessions/sessions.ts";
 import { dovecot } from "../helpers/dovecot.ts";
 import { startProxy } from "../helpers/tcp-proxy.ts";
 import { type Engine, startEngine, testKeyRing } from "./engine.ts";

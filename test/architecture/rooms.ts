@@ -61,10 +61,12 @@ export const rooms: readonly Room[] = [
     packages: ["undici"],
     node: ["node:crypto", "node:net", "node:timers/promises", "node:tls"],
   },
+  // Open mailboxes of a process: the workers' and the API's.
+  { name: "sessions", files: /^sessions\//, imports: ["domain", "providers/provider.ts", "db"] },
   {
     name: "activities",
     files: /^activities\//,
-    imports: ["domain", "mime", "providers/provider.ts", "providers/index.ts", "db", "webhooks"],
+    imports: ["domain", "mime", "providers/provider.ts", "providers/index.ts", "db", "webhooks", "sessions"],
     packages: ["@temporalio/activity", "@temporalio/common"],
     typesOfPackages: ["pino"],
   },
@@ -88,6 +90,7 @@ export const rooms: readonly Room[] = [
       "providers/index.ts",
       "db",
       "webhooks",
+      "sessions",
       "activities",
       "workflows",
       "workflows/names.ts",
@@ -100,6 +103,7 @@ export const rooms: readonly Room[] = [
     files: /^api\//,
     imports: [
       "domain",
+      "mime",
       "network",
       "config.ts",
       "logging.ts",
@@ -107,6 +111,7 @@ export const rooms: readonly Room[] = [
       "db",
       "db programs",
       "webhooks",
+      "sessions",
       "workflows",
       "workflows/names.ts",
     ],

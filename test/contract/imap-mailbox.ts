@@ -88,7 +88,8 @@ function toImapFlag(flag: string): string {
   return `\\${flag.charAt(0).toUpperCase()}${flag.slice(1)}`;
 }
 
-function toSource({ subject = "", messageId = `<${randomUUID()}@example.test>`, text = "hello" }: TestMessage): Buffer {
+function toSource({ subject = "", messageId = `<${randomUUID()}@example.test>`, text = "hello", attachment }: TestMessage): Buffer {
+  const plain = ["Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: 8bit", "", text, ""];
   const lines = [
     "From: Ann <ann@example.test>",
     "To: Bob <bob@example.test>",
@@ -96,11 +97,20 @@ function toSource({ subject = "", messageId = `<${randomUUID()}@example.test>`, 
     ...(messageId === null ? [] : [`Message-ID: ${messageId}`]),
     "Date: Fri, 20 Nov 2026 10:00:00 +0000",
     "MIME-Version: 1.0",
-    "Content-Type: text/plain; charset=utf-8",
-    "Content-Transfer-Encoding: 8bit",
-    "",
-    text,
-    "",
+    ...(attachment === undefined
+      ? plain
+      : ['Content-Type: multipart/mixed; boundary="cut"', "", "--cut", ...plain, ...attached(attachment), "--cut--", ""]),
   ];
   return Buffer.from(lines.join("\r\n"));
+}
+
+function attached({ fileName, content }: NonNullable<TestMessage["attachment"]>): readonly string[] {
+  return [
+    "--cut",
+    "Content-Type: application/octet-stream",
+    `Content-Disposition: attachment; filename="${fileName}"`,
+    "Content-Transfer-Encoding: base64",
+    "",
+    content.toString("base64").replaceAll(/.{76}/g, "$&\r\n"),
+  ];
 }

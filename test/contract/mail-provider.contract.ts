@@ -12,6 +12,8 @@ export interface TestMessage {
   readonly messageId?: string | null;
   readonly text?: string;
   readonly flags?: readonly string[];
+  /** A second part, behind the text. */
+  readonly attachment?: { readonly fileName: string; readonly content: Buffer };
 }
 
 /** One account at a server, seen from the other side: what a person or another mail program does there. */
@@ -336,6 +338,27 @@ export function describeMailProvider(backend: Backend): void {
       await mailbox.expunge(scope.path, [ref]);
       await expect(provider.openSource(scope, ref)).rejects.toMatchObject({ name: "MailError", code: "not_found" });
       await expect(provider.openSource(scope, "1:*")).rejects.toMatchObject({ code: "not_found" });
+    });
+
+    it("opens one part of a message, decoded to the byte, and says not_found for one that is not there", async () => {
+      const scope = await newFolder();
+      // Longer than one piece of a read, and of no length that base64 likes.
+      const content = Buffer.from(Array.from({ length: 900_001 }, (_, index) => (index * index) % 251));
+      const ref = await mailbox.append(scope.path, { subject: "with a part", text: "see the part", attachment: { fileName: "a.bin", content } });
+      const { stream } = await provider.openPart(scope, ref, "2");
+      expect(Buffer.concat(await stream.toArray()).equals(content)).toBe(true);
+      const text = await provider.openPart(scope, ref, "1");
+      expect(
+        Buffer.concat(await text.stream.toArray())
+          .toString()
+          .trim(),
+      ).toBe("see the part");
+      for (const part of ["3", "2.1", "0"]) {
+        await expect(provider.openPart(scope, ref, part)).rejects.toMatchObject({ name: "MailError", code: "not_found" });
+      }
+      await mailbox.expunge(scope.path, [ref]);
+      await expect(provider.openPart(scope, ref, "2")).rejects.toMatchObject({ name: "MailError", code: "not_found" });
+      await expect(provider.openPart(scope, "1:*", "1")).rejects.toMatchObject({ code: "not_found" });
     });
 
     it("checks folders against their cursors and leaves out those that are gone", async () => {

@@ -37,10 +37,11 @@ describeMailProvider({
   },
 });
 
-function toNewMessage({ subject = "", messageId, text, flags }: TestMessage): NewMessage {
+function toNewMessage({ subject = "", messageId, text, flags, attachment }: TestMessage): NewMessage {
   return {
     envelope: { subject, messageId: messageId ?? null },
     ...(text === undefined ? {} : { text }),
     ...(flags === undefined ? {} : { flags }),
+    ...(attachment === undefined ? {} : { parts: { 2: attachment.content } }),
   };
 }
