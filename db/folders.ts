@@ -3,7 +3,7 @@ import type { MailboxId } from "../domain/ids.ts";
 import type { FoldersTable } from "./schema.ts";
 import type { ScopedConnection } from "./scope.ts";
 
-export type FolderRow = Omit<Selectable<FoldersTable>, "cursor" | "history_cursor" | "generation" | "was_complete">;
+export type FolderRow = Omit<Selectable<FoldersTable>, "cursor" | "history_cursor" | "generation" | "was_complete" | "quiet_before">;
 
 /** The folders of these mailboxes, by path. */
 export async function listFolders(db: ScopedConnection, mailboxIds: readonly MailboxId[]): Promise<readonly FolderRow[]> {

@@ -4,10 +4,12 @@ import { type Migration, Migrator } from "kysely/migration";
 import { loadConfigOrExit } from "../config.ts";
 import { type Database, openDatabase } from "./database.ts";
 import * as foundation from "./migrations/2026_11_21_foundation.ts";
+import * as settings from "./migrations/2026_11_21_settings.ts";
 
 /** Every migration in the order in which it runs. A list and not a folder: a bundler, a reader and a diff all see it. */
 const migrations: Readonly<Record<string, Migration>> = {
   "2026_11_21_foundation": foundation,
+  "2026_11_21_settings": settings,
 };
 
 /** Brings the schema up to date; returns the names that ran. Safe to call from several processes at once: kysely holds an advisory lock. */

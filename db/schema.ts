@@ -101,6 +101,9 @@ export interface MailboxesTable {
   last_success_at: InstantOrNull;
   last_attempt_at: InstantOrNull;
   next_due_at: InstantOrNull;
+  /** The settings that what is stored agrees with; null before the first look. */
+  settled_sync: JsonOrNull<SyncSettings>;
+  retained_at: InstantOrNull;
   deleted_at: InstantOrNull;
   created_at: CreatedAt;
   updated_at: ColumnType<Date, Date | string | undefined, Date | string>;
@@ -143,6 +146,8 @@ export interface FoldersTable {
   unseen: Generated<number>;
   problem: JsonOrNull<Problem>;
   checked_at: InstantOrNull;
+  /** Set while settings have the folder listed: what it received before this is told to nobody. */
+  quiet_before: InstantOrNull;
   created_at: CreatedAt;
 }
 
@@ -169,6 +174,8 @@ export interface MessagesTable {
   /** When message.created was told; null for history. */
   told_at: InstantOrNull;
   is_deleted: Generated<boolean>;
+  /** Nothing is left of it but its place in the registry: settings do not want it any more. Always deleted as well. */
+  is_forgotten: Generated<boolean>;
   created_at: CreatedAt;
 }
 

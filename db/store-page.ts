@@ -134,7 +134,10 @@ function messageIdOf(owner: PageOwner, message: RemoteMessage): MessageId {
   return derivedId("message", owner.mailboxId, identityOf(message));
 }
 
-/** Inserts what is new, and the place of everything. */
+/**
+ * Inserts what is new, and the place of everything. A message that was forgotten and may be kept again gets back what it said, and is told to nobody:
+ * to who heard of it, it was there all the time.
+ */
 async function storeMessages(
   trx: Connection,
   owner: PageOwner,
@@ -172,7 +175,12 @@ async function storeMessages(
       m.attachments, nullif(m.text_part, 'null'::jsonb), m.snippet, m.direction, ${folder.role}, ${folder.id}, m.ref, m.state
     from jsonb_to_recordset(${JSON.stringify(byId)}::jsonb) as m (id text, ref text, thread_id text, message_id text, envelope jsonb, subject text,
       flags text[], size_bytes int, received_at timestamptz, attachments jsonb, text_part jsonb, snippet text, direction text, state text)
-    on conflict (id) do nothing
+    on conflict (id) do update set
+      message_id = excluded.message_id, envelope = excluded.envelope, subject = excluded.subject, flags = excluded.flags,
+      size_bytes = excluded.size_bytes, received_at = excluded.received_at, attachments = excluded.attachments, text_part = excluded.text_part,
+      snippet = excluded.snippet, direction = excluded.direction, special_use = excluded.special_use, main_folder_id = excluded.main_folder_id,
+      main_ref = excluded.main_ref, state = 'settled', is_deleted = false, is_forgotten = false
+    where messages.is_forgotten
     returning id
   `.execute(trx);
   await sql`
