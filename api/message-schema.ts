@@ -1,10 +1,18 @@
 import { z } from "zod";
+import { defectCodes, defects } from "../domain/defects.ts";
 import type { ToldMessage } from "../domain/events.ts";
 import { folderRoles } from "../domain/folder.ts";
 import { directions } from "../domain/message.ts";
+import { traitKinds } from "../domain/traits.ts";
 import { idSchema, instantOut } from "./schemas.ts";
 
 const addressesSchema = z.array(z.strictObject({ name: z.string(), address: z.string() }).meta({ id: "Address" }));
+
+function describeDefects(): string {
+  return Object.entries(defects)
+    .map(([code, meaning]) => `\`${code}\`: ${meaning}`)
+    .join(" ");
+}
 
 /** A message as the API and events show it. */
 export const messageSchema = z
@@ -28,6 +36,7 @@ export const messageSchema = z
     to: addressesSchema,
     cc: addressesSchema,
     bcc: addressesSchema,
+    recipientsTotal: z.int().describe("Addresses in To, Cc and Bcc; more than are listed where `defects` says `recipients_truncated`."),
     sentAt: z.string().nullable().describe("The Date header, if it makes sense."),
     receivedAt: instantOut,
     sizeBytes: z.int(),
@@ -45,6 +54,10 @@ export const messageSchema = z
         .meta({ id: "AttachmentInfo" }),
     ),
     snippet: z.string().nullable(),
+    traits: z
+      .array(z.strictObject({ kind: z.enum(traitKinds), source: z.string().describe("What it rests on.") }).meta({ id: "MessageTrait" }))
+      .describe("What the message is besides being mail, from its header and structure; at most one of a kind."),
+    defects: z.array(z.enum(defectCodes)).describe(`What is wrong with the message. ${describeDefects()}`),
   })
   .meta({ id: "Message" });
 

@@ -62,6 +62,9 @@ export function readMessage(row: MessageRow): ToldMessage {
     receivedAt: row.received_at,
     attachments: row.attachments,
     snippet: row.snippet,
+    traits: row.traits,
+    defects: row.defects,
+    recipientsTotal: row.recipients_total,
   });
 }
 
@@ -86,6 +89,9 @@ function selectMessages(db: ScopedConnection) {
       "m.received_at",
       "m.attachments",
       "m.snippet",
+      "m.traits",
+      "m.defects",
+      "m.recipients_total",
       "m.direction",
       "m.special_use",
       "m.main_ref",

@@ -4,11 +4,13 @@ import { type Migration, Migrator } from "kysely/migration";
 import { loadConfigOrExit } from "../config.ts";
 import { type Database, openDatabase } from "./database.ts";
 import * as foundation from "./migrations/2026_11_21_foundation.ts";
+import * as messageMeaning from "./migrations/2026_11_21_message_meaning.ts";
 import * as settings from "./migrations/2026_11_21_settings.ts";
 
 /** Every migration in the order in which it runs. A list and not a folder: a bundler, a reader and a diff all see it. */
 const migrations: Readonly<Record<string, Migration>> = {
   "2026_11_21_foundation": foundation,
+  "2026_11_21_message_meaning": messageMeaning,
   "2026_11_21_settings": settings,
 };
 

@@ -1,4 +1,5 @@
 import type { ColumnType, Generated, JSONColumnType } from "kysely";
+import type { Defect } from "../domain/defects.ts";
 import type { Problem } from "../domain/errors.ts";
 import type { EventType } from "../domain/events.ts";
 import type { FolderRole, RoleSource } from "../domain/folder.ts";
@@ -18,6 +19,7 @@ import type { StoredStatus } from "../domain/mailbox.ts";
 import type { AttachmentInfo, Direction, Envelope, TextPart } from "../domain/message.ts";
 import type { SyncCursor } from "../domain/sync.ts";
 import type { SyncSettings } from "../domain/sync-settings.ts";
+import type { Trait } from "../domain/traits.ts";
 import type { Sealed } from "./secrets.ts";
 
 /** An instant: a Date when read, a Date or an ISO text when written. */
@@ -165,6 +167,10 @@ export interface MessagesTable {
   attachments: ColumnType<readonly AttachmentInfo[], string, string>;
   text_part: JsonOrNull<TextPart>;
   snippet: string | null;
+  traits: ColumnType<readonly Trait[], string | undefined, string>;
+  defects: Generated<readonly Defect[]>;
+  /** Addresses of To, Cc and Bcc, where the envelope keeps fewer. */
+  recipients_total: Generated<number | null>;
   direction: Direction;
   special_use: FolderRole;
   main_folder_id: FolderId | null;

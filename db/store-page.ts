@@ -160,6 +160,9 @@ async function storeMessages(
     attachments: message.attachments,
     text_part: message.textPart,
     snippet: snippets.get(message.ref) ?? null,
+    traits: message.traits,
+    defects: message.defects,
+    recipients_total: message.recipientsTotal,
     direction: directionOf(message, folder.role, owner.self),
     state: stateOf(message),
   }));
@@ -170,15 +173,17 @@ async function storeMessages(
 
   const { rows: inserted } = await sql<{ id: MessageId }>`
     insert into messages (id, customer_id, mailbox_id, thread_id, message_id, envelope, subject, flags, size_bytes, received_at, attachments,
-      text_part, snippet, direction, special_use, main_folder_id, main_ref, state)
+      text_part, snippet, traits, defects, recipients_total, direction, special_use, main_folder_id, main_ref, state)
     select m.id, ${owner.customerId}, ${owner.mailboxId}, m.thread_id, m.message_id, m.envelope, m.subject, m.flags, m.size_bytes, m.received_at,
-      m.attachments, nullif(m.text_part, 'null'::jsonb), m.snippet, m.direction, ${folder.role}, ${folder.id}, m.ref, m.state
+      m.attachments, nullif(m.text_part, 'null'::jsonb), m.snippet, m.traits, m.defects, m.recipients_total, m.direction, ${folder.role}, ${folder.id}, m.ref, m.state
     from jsonb_to_recordset(${JSON.stringify(byId)}::jsonb) as m (id text, ref text, thread_id text, message_id text, envelope jsonb, subject text,
-      flags text[], size_bytes int, received_at timestamptz, attachments jsonb, text_part jsonb, snippet text, direction text, state text)
+      flags text[], size_bytes int, received_at timestamptz, attachments jsonb, text_part jsonb, snippet text,
+      traits jsonb, defects text[], recipients_total int, direction text, state text)
     on conflict (id) do update set
       message_id = excluded.message_id, envelope = excluded.envelope, subject = excluded.subject, flags = excluded.flags,
       size_bytes = excluded.size_bytes, received_at = excluded.received_at, attachments = excluded.attachments, text_part = excluded.text_part,
-      snippet = excluded.snippet, direction = excluded.direction, special_use = excluded.special_use, main_folder_id = excluded.main_folder_id,
+      snippet = excluded.snippet, traits = excluded.traits, defects = excluded.defects,
+      recipients_total = excluded.recipients_total, direction = excluded.direction, special_use = excluded.special_use, main_folder_id = excluded.main_folder_id,
       main_ref = excluded.main_ref, state = 'settled', is_deleted = false, is_forgotten = false
     where messages.is_forgotten
     returning id

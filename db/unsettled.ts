@@ -1,10 +1,12 @@
 import { sql } from "kysely";
+import type { Defect } from "../domain/defects.ts";
 import type { Self } from "../domain/direction.ts";
 import { type EventData, type ToldMessage, toToldMessage } from "../domain/events.ts";
 import type { FolderRole } from "../domain/folder.ts";
 import type { FolderId, MailboxId, MessageId, ThreadId } from "../domain/ids.ts";
 import type { AttachmentInfo, Direction, Envelope, Flags } from "../domain/message.ts";
 import { type Location, type Settlement, settle } from "../domain/settle.ts";
+import type { Trait } from "../domain/traits.ts";
 import type { Database } from "./database.ts";
 import { type EventSource, recordEvents } from "./events.ts";
 
@@ -42,6 +44,9 @@ export async function settleMessages(db: Database, teller: Teller, isSearchCompl
         "received_at",
         "attachments",
         "snippet",
+        "traits",
+        "defects",
+        "recipients_total",
         "direction",
         "main_folder_id",
         "state",
@@ -93,6 +98,9 @@ interface MessageRow {
   readonly received_at: Date;
   readonly attachments: readonly AttachmentInfo[];
   readonly snippet: string | null;
+  readonly traits: readonly Trait[];
+  readonly defects: readonly Defect[];
+  readonly recipients_total: number | null;
 }
 
 async function placesOf(trx: Database, ids: readonly MessageId[]): Promise<ReadonlyMap<MessageId, Location[]>> {
@@ -132,6 +140,9 @@ function toldMessage(teller: Teller, row: MessageRow, main: Location, direction:
     receivedAt: row.received_at,
     attachments: row.attachments,
     snippet: row.snippet,
+    traits: row.traits,
+    defects: row.defects,
+    recipientsTotal: row.recipients_total,
   });
 }
 

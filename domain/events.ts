@@ -1,8 +1,10 @@
 import type { Address } from "./address.ts";
+import type { Defect } from "./defects.ts";
 import type { Problem } from "./errors.ts";
 import type { FolderRole } from "./folder.ts";
 import type { FolderId, MailboxId, MessageId, ThreadId, WebhookEndpointId } from "./ids.ts";
 import type { AttachmentInfo, Direction, Envelope, Flags } from "./message.ts";
+import type { Trait } from "./traits.ts";
 
 /** A message as events and the API tell it. `text` is there only where the endpoint or the request asks for it. */
 export interface ToldMessage {
@@ -28,12 +30,16 @@ export interface ToldMessage {
   readonly to: readonly Address[];
   readonly cc: readonly Address[];
   readonly bcc: readonly Address[];
+  /** How many addresses To, Cc and Bcc name; more than are listed where `defects` says `recipients_truncated`. */
+  readonly recipientsTotal: number;
   readonly sentAt: string | null;
   readonly receivedAt: string;
   readonly sizeBytes: number;
   readonly flags: Flags;
   readonly attachments: readonly AttachmentInfo[];
   readonly snippet: string | null;
+  readonly traits: readonly Trait[];
+  readonly defects: readonly Defect[];
 }
 
 /** What is on record about a message, from which it is told. */
@@ -50,6 +56,9 @@ export interface MessageRecord {
   readonly receivedAt: Date;
   readonly attachments: readonly AttachmentInfo[];
   readonly snippet: string | null;
+  readonly traits: readonly Trait[];
+  readonly defects: readonly Defect[];
+  readonly recipientsTotal: number | null;
 }
 
 /** A message in the words of events and of the API, which are the same. */
@@ -75,12 +84,15 @@ export function toToldMessage({ main, envelope, receivedAt, ...record }: Message
     to,
     cc,
     bcc,
+    recipientsTotal: record.recipientsTotal ?? to.length + cc.length + bcc.length,
     sentAt,
     receivedAt: receivedAt.toISOString(),
     sizeBytes: record.sizeBytes,
     flags: record.flags,
     attachments: record.attachments,
     snippet: record.snippet,
+    traits: record.traits,
+    defects: record.defects,
   };
 }
 

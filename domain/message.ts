@@ -1,4 +1,6 @@
 import type { Address } from "./address.ts";
+import type { Defect } from "./defects.ts";
+import type { Trait } from "./traits.ts";
 
 /**
  * Message flags in our words. IMAP's system flags lose their backslash (`\Seen` is `seen`); keywords keep their spelling (`$Forwarded`).
@@ -57,7 +59,16 @@ export interface RemoteMessage {
   readonly receivedAt: string;
   readonly attachments: readonly AttachmentInfo[];
   readonly textPart: TextPart | null;
+  readonly traits: readonly Trait[];
+  readonly defects: readonly Defect[];
+  /** How many addresses To, Cc and Bcc name, where the envelope keeps fewer; null where it keeps them all. */
+  readonly recipientsTotal: number | null;
 }
+
+/** Addresses of To, Cc and Bcc together that are kept: more than any person writes to, and a row stays within what a database page is made for. */
+export const recipientsMax = 1_000;
+/** Attachments of one message that are listed. */
+export const attachmentsMax = 1_000;
 
 /** Which way a message went, seen from the mailbox's owner. Drafts are never told; junk and trash are told with their name. */
 export const directions = ["incoming", "outgoing", "draft", "junk", "trash"] as const;

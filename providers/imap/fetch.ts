@@ -1,6 +1,7 @@
 import type { FetchMessageObject, FetchQueryObject, ImapFlow } from "imapflow";
 import type { RemoteMessage } from "../../domain/message.ts";
 import type { RefRanges } from "../../domain/sync.ts";
+import { traitHeaders } from "../../domain/traits.ts";
 import { isRefusal } from "./errors.ts";
 import { toRemoteMessage } from "./mapping.ts";
 import { countRanges, missingFrom, toRanges } from "./ranges.ts";
@@ -15,7 +16,7 @@ const everything: FetchQueryObject = {
   envelope: true,
   bodyStructure: true,
   threadId: true,
-  headers: ["References"],
+  headers: ["References", ...traitHeaders],
 };
 
 /** For a message whose structure or envelope cannot be read: less is known of it, but it is there. */

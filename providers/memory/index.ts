@@ -216,7 +216,8 @@ async function watch(mailbox: MemoryMailbox, options: WatchOptions): Promise<voi
 
 function toRemote(message: StoredMessage): RemoteMessage {
   const { uid, envelope, flags, sizeBytes, receivedAt, attachments, textPart } = message;
-  return { ref: String(uid), stableId: null, providerThreadId: null, envelope, flags, sizeBytes, receivedAt, attachments, textPart };
+  const meaning = { traits: [], defects: [], recipientsTotal: null };
+  return { ref: String(uid), stableId: null, providerThreadId: null, envelope, flags, sizeBytes, receivedAt, attachments, textPart, ...meaning };
 }
 
 function toRanges(uids: readonly number[]): RefRanges {

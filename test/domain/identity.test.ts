@@ -23,6 +23,9 @@ const message: RemoteMessage = {
   receivedAt: "2026-03-02T10:00:01.000Z",
   attachments: [],
   textPart: null,
+  traits: [],
+  defects: [],
+  recipientsTotal: null,
 };
 const other = (changes: Partial<RemoteMessage>, envelope: Partial<RemoteMessage["envelope"]> = {}): RemoteMessage => ({
   ...message,
