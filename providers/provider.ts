@@ -3,7 +3,8 @@ import type { z } from "zod";
 import type { ReceivingFacts, SendingFacts } from "../domain/connection-report.ts";
 import type { MailError } from "../domain/errors.ts";
 import type { FolderRole, RemoteFolder } from "../domain/folder.ts";
-import type { RemoteMessage } from "../domain/message.ts";
+import type { Flags, RemoteMessage } from "../domain/message.ts";
+import type { FlagsChange, WriteMark, WriteRef, WriteResult, WriteScope, WriteTarget } from "../domain/message-action.ts";
 import type { ChangePage, HistoryPage, ScopeState, SyncCursor, SyncScope } from "../domain/sync.ts";
 
 /** What a provider or one of its servers can do, stated once, so that nobody outside its folder asks which provider it is. */
@@ -71,6 +72,39 @@ export interface MailProvider {
   openSource(scope: SyncScope, ref: string, signal?: AbortSignal): Promise<{ readonly sizeBytes: number; readonly stream: Readable }>;
   /** One part of a message by its number (`AttachmentInfo.part`), its transfer encoding undone, as a stream that is read as far as it is taken. */
   openPart(scope: SyncScope, ref: string, part: string, signal?: AbortSignal): Promise<{ readonly stream: Readable }>;
+  /** Where a folder ends now. Kept by who moves or copies into it, so that after a crash only what came since is looked through. */
+  markFolder(path: string, signal?: AbortSignal): Promise<WriteMark>;
+  /**
+   * The writes. Each answers for every message by ref: what is gone is `not_found`, what the server said no to is `refused`. They throw where nothing is
+   * known of the outcome (a connection that broke), and `unavailable` where the folder's refs are no longer those of the cursor.
+   */
+  setFlags(
+    scope: WriteScope,
+    refs: readonly string[],
+    change: FlagsChange,
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<string, WriteResult<{ readonly flags: Flags }>>>;
+  /** `ref` is the message's name in the target; null where the server does not tell. */
+  move(
+    scope: WriteScope,
+    messages: readonly WriteRef[],
+    target: WriteTarget,
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<string, WriteResult<{ readonly ref: string | null }>>>;
+  copy(
+    scope: WriteScope,
+    messages: readonly WriteRef[],
+    target: WriteTarget,
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<string, WriteResult<{ readonly ref: string | null }>>>;
+  /** Deletes for good. */
+  remove(scope: WriteScope, refs: readonly string[], signal?: AbortSignal): Promise<ReadonlyMap<string, WriteResult>>;
+  /** Throws `folder_exists`. */
+  createFolder(path: string, signal?: AbortSignal): Promise<void>;
+  /** With everything below it. Throws `folder_exists` for the new path, `not_found` for the old one. */
+  renameFolder(path: string, to: string, signal?: AbortSignal): Promise<void>;
+  /** With the messages in it. Throws `folder_not_empty` where folders below it forbid that. */
+  deleteFolder(path: string, signal?: AbortSignal): Promise<void>;
   /** Resolves when `signal` aborts, rejects with the MailError that ended the watch otherwise. Uses a connection of its own. */
   watch(options: WatchOptions): Promise<void>;
   /** Hangs up connections that no call is using: another process needs their places. */

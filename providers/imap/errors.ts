@@ -70,6 +70,8 @@ const facts: readonly Fact[] = [
     says: /\[(NONEXISTENT|TRYCREATE)\]|mailbox (doesn't|does not) exist|unknown mailbox|no such (mailbox|folder)|mailbox not found|folder not found/i,
     code: "not_found",
   },
+  { says: /\[ALREADYEXISTS\]|(mailbox|folder) already exists/i, code: "folder_exists", only: "imap" },
+  { says: /\[HASCHILDREN\]|has (children|inferior|sub-?folders)/i, code: "folder_not_empty", only: "imap" },
   { says: /\[NOPERM\]|permission denied|access denied|\b530\b/i, code: "permission_denied" },
 ];
 

@@ -1,11 +1,17 @@
 import { MailError } from "../../domain/errors.ts";
 import type { ConnectionReport, MailProvider, OpenOptions, ProviderDefinition } from "../provider.ts";
+import { createFolder, deleteFolder, renameFolder } from "./change-folders.ts";
 import { pullChanges } from "./changes.ts";
 import type { Account } from "./connection.ts";
+import { copy } from "./copy.ts";
 import { listFolders } from "./folders.ts";
 import { type Listings, pullHistory } from "./history.ts";
+import { markFolder } from "./landed.ts";
 import { createLane } from "./lane.ts";
+import { move } from "./move.ts";
 import { openPart } from "./part.ts";
+import { remove } from "./remove.ts";
+import { setFlags } from "./set-flags.ts";
 import { connectSchema, type ImapCredentials, type ImapSettings, merge, split } from "./settings.ts";
 import { testSending } from "./smtp.ts";
 import { openSource } from "./source.ts";
@@ -40,6 +46,17 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
       freer().run({ doing: "reading texts", signal }, (client) => fetchTexts(client, scope, messages, bytesMax)),
     openSource: (scope, ref, signal) => openSource(freer(), scope, ref, signal),
     openPart: (scope, ref, part, signal) => openPart(freer(), scope, ref, part, signal),
+    markFolder: (path, signal) => freer().run({ doing: "looking where a folder ends", signal }, (client) => markFolder(client, path)),
+    setFlags: (scope, refs, change, signal) =>
+      freer().run({ doing: "setting flags", signal, isWrite: true }, (client) => setFlags(client, scope, refs, change)),
+    move: (scope, messages, target, signal) =>
+      freer().run({ doing: "moving messages", signal, isWrite: true }, (client) => move(client, scope, messages, target)),
+    copy: (scope, messages, target, signal) =>
+      freer().run({ doing: "copying messages", signal, isWrite: true }, (client) => copy(client, scope, messages, target)),
+    remove: (scope, refs, signal) => freer().run({ doing: "deleting messages", signal, isWrite: true }, (client) => remove(client, scope, refs)),
+    createFolder: (path, signal) => live.run({ doing: "creating a folder", signal, isWrite: true }, (client) => createFolder(client, path)),
+    renameFolder: (path, to, signal) => live.run({ doing: "renaming a folder", signal, isWrite: true }, (client) => renameFolder(client, path, to)),
+    deleteFolder: (path, signal) => live.run({ doing: "deleting a folder", signal, isWrite: true }, (client) => deleteFolder(client, path)),
     watch: (watchOptions) => watch(account, watchOptions),
     async yieldConnections() {
       await Promise.all([live.rest(), importing.rest()]);

@@ -9,6 +9,8 @@ export interface Call {
   readonly doing: string;
   readonly signal?: AbortSignal | undefined;
   readonly timeoutMs?: number;
+  /** Changes something: never repeated blindly, because nobody knows how far the first attempt came. */
+  readonly isWrite?: boolean;
 }
 
 /**
@@ -54,6 +56,17 @@ export function createLane(account: Account): Lane {
     return opened;
   }
 
+  /** A connection that was left alone is asked for a sign of life before it is trusted with what cannot be repeated. */
+  async function provenClient(call: Call): Promise<ImapFlow> {
+    const known = await openedClient(call);
+    try {
+      await guarded(known, call, account.settings.preset, (client) => client.noop());
+    } catch (error) {
+      if (!isLost(error)) throw error;
+    }
+    return openedClient(call);
+  }
+
   return {
     async run(call, work) {
       const turn = tail;
@@ -63,13 +76,13 @@ export function createLane(account: Account): Lane {
       try {
         await abortable(turn, call.signal);
         const isReused = client?.usable === true;
-        const opened = await openedClient(call);
+        const opened = call.isWrite === true && isReused ? await provenClient(call) : await openedClient(call);
         try {
           return await guarded(opened, call, account.settings.preset, work);
         } catch (error) {
-          // A connection that was left alone may be gone without our knowing, or its folder deleted under it (Dovecot says BYE then). All work here only
-          // reads, so a fresh connection may simply do it again.
-          if (!isReused || opened.usable || isClosed || !isLost(error)) throw error;
+          // A connection that was left alone may be gone without our knowing, or its folder deleted under it (Dovecot says BYE then). What only
+          // reads, a fresh connection may simply do again.
+          if (call.isWrite === true || !isReused || opened.usable || isClosed || !isLost(error)) throw error;
           return await guarded(await openedClient(call), call, account.settings.preset, work);
         }
       } finally {

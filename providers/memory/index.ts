@@ -3,6 +3,7 @@ import { z } from "zod";
 import { MailError } from "../../domain/errors.ts";
 import type { RemoteFolder } from "../../domain/folder.ts";
 import type { RemoteMessage } from "../../domain/message.ts";
+import type { FlagsChange, WriteRef, WriteResult, WriteScope, WriteTarget } from "../../domain/message-action.ts";
 import type { ChangePage, RefRanges, ScopeState, SyncCursor, SyncScope } from "../../domain/sync.ts";
 import type { AccountReport, MailProvider, OpenOptions, PageOptions, ProviderDefinition, WatchOptions } from "../provider.ts";
 import { type MemoryMailbox, memoryMailbox, type StoredFolder, type StoredMessage } from "./store.ts";
@@ -102,6 +103,34 @@ function open(settings: MemorySettings, credentials: MemoryCredentials, options:
         if (bytes === undefined) throw new MailError("not_found", { doing: "reading a message's part" });
         return { stream: Readable.from([bytes], { objectMode: false }) };
       }),
+    markFolder: (path, signal) => ask("looking where a folder ends", signal, () => ({ uidNext: folderAt(mailbox, { path }).uidNext })),
+    setFlags: (scope, refs, change, signal) => ask("setting flags", signal, () => setFlags(mailbox, scope, refs, change)),
+    move: (scope, messages, target, signal) =>
+      ask("moving messages", signal, () => transfer(mailbox, scope, messages, target, (uid) => mailbox.expunge(scope.path, [uid]))),
+    copy: (scope, messages, target, signal) => ask("copying messages", signal, () => transfer(mailbox, scope, messages, target, () => {})),
+    remove: (scope, refs, signal) =>
+      ask("deleting messages", signal, () =>
+        forEachThere(mailbox, scope, refs, ({ uid }) => {
+          mailbox.expunge(scope.path, [uid]);
+          return {};
+        }),
+      ),
+    createFolder: (path, signal) =>
+      ask("creating a folder", signal, () => {
+        if (mailbox.folders.has(path)) throw new MailError("folder_exists", { doing: "creating a folder" });
+        mailbox.createFolder(path);
+      }),
+    renameFolder: (path, to, signal) =>
+      ask("renaming a folder", signal, () => {
+        folderAt(mailbox, { path });
+        if (mailbox.folders.has(to)) throw new MailError("folder_exists", { doing: "renaming a folder" });
+        mailbox.renameFolder(path, to);
+      }),
+    deleteFolder: (path, signal) =>
+      ask("deleting a folder", signal, () => {
+        folderAt(mailbox, { path });
+        mailbox.deleteFolder(path);
+      }),
     async watch(watchOptions) {
       if (watchOptions.signal.aborted) return;
       await ask("waiting for new mail", undefined, () => undefined);
@@ -113,6 +142,57 @@ function open(settings: MemorySettings, credentials: MemoryCredentials, options:
       isClosed = true;
     },
   };
+}
+
+function setFlags(mailbox: MemoryMailbox, scope: WriteScope, refs: readonly string[], { add, remove }: FlagsChange) {
+  return forEachThere(mailbox, scope, refs, (message) => {
+    const flags = [...new Set([...message.flags, ...add])].filter((flag) => !remove.includes(flag)).toSorted();
+    if (flags.join(" ") !== message.flags.join(" ")) mailbox.setFlags(scope.path, message.uid, flags);
+    return { flags };
+  });
+}
+
+/** Copies, unless an earlier attempt did, and lets what was copied go. */
+function transfer(
+  mailbox: MemoryMailbox,
+  scope: WriteScope,
+  messages: readonly WriteRef[],
+  target: WriteTarget,
+  letGo: (uid: number) => void,
+): ReadonlyMap<string, WriteResult<{ readonly ref: string | null }>> {
+  const arrived = [...folderAt(mailbox, target).messages.values()].filter(({ uid }) => uid >= z.number().parse(target.mark.uidNext));
+  const landed = (ref: WriteRef) =>
+    target.isRepeat ? arrived.find(({ envelope, sizeBytes }) => envelope.messageId === ref.messageId && sizeBytes === ref.sizeBytes) : undefined;
+  const results = new Map<string, WriteResult<{ readonly ref: string | null }>>();
+  for (const message of messages) {
+    const before = landed(message);
+    const done = forEachThere(mailbox, scope, [message.ref], ({ uid }) => {
+      const newUid = before?.uid ?? mailbox.copy(scope.path, uid, target.path);
+      letGo(uid);
+      return { ref: String(newUid) };
+    });
+    for (const [ref, result] of done)
+      results.set(ref, result.state === "not_found" && before !== undefined ? { state: "done", ref: String(before.uid) } : result);
+  }
+  return results;
+}
+
+function forEachThere<Done>(
+  mailbox: MemoryMailbox,
+  scope: WriteScope,
+  refs: readonly string[],
+  change: (message: StoredMessage) => Done,
+): ReadonlyMap<string, WriteResult<Done>> {
+  const folder = folderAt(mailbox, scope);
+  if (folderCursor.parse(scope.cursor).uidValidity !== folder.uidValidity) {
+    throw new MailError("unavailable", { doing: "changing messages in a folder that was made anew meanwhile" });
+  }
+  return new Map(
+    refs.map((ref): [string, WriteResult<Done>] => {
+      const message = folder.messages.get(Number(ref));
+      return [ref, message === undefined ? { state: "not_found" } : { state: "done", ...change(message) }];
+    }),
+  );
 }
 
 function folderAt(mailbox: MemoryMailbox, scope: SyncScope): StoredFolder {

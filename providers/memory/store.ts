@@ -53,6 +53,9 @@ export interface MemoryMailbox {
   append(path: string, message: NewMessage): number;
   setFlags(path: string, uid: number, flags: Flags): void;
   expunge(path: string, uids: readonly number[]): void;
+  /** As COPY does it: everything of the message stays as it is, and it gets the target's next UID. */
+  copy(path: string, uid: number, to: string): number;
+  renameFolder(path: string, to: string): void;
   createFolder(path: string, role?: FolderRole): void;
   deleteFolder(path: string): void;
 }
@@ -114,6 +117,25 @@ function createMailbox(): MemoryMailbox {
       const folder = folderAt(path);
       folder.modseq += 1;
       for (const uid of uids) folder.messages.delete(uid);
+      announce(path);
+    },
+    copy(path, uid, to) {
+      const message = folderAt(path).messages.get(uid);
+      if (message === undefined) throw new Error(`the memory mailbox has no message ${uid} in ${JSON.stringify(path)}`);
+      const target = folderAt(to);
+      const newUid = target.uidNext;
+      target.uidNext += 1;
+      target.modseq += 1;
+      target.messages.set(newUid, { ...message, uid: newUid, modseq: target.modseq });
+      announce(to);
+      return newUid;
+    },
+    renameFolder(path, to) {
+      const folder = folderAt(path);
+      folders.delete(path);
+      folders.set(to, { ...folder, path: to });
+      for (const below of [...folders.keys()].filter((other) => other.startsWith(`${path}/`)))
+        mailbox.renameFolder(below, `${to}${below.slice(path.length)}`);
       announce(path);
     },
     createFolder(path, role = "none") {

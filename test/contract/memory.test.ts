@@ -3,9 +3,10 @@ import { MailError } from "../../domain/errors.ts";
 import { memory } from "../../providers/memory/index.ts";
 import { dropMemoryMailbox, memoryMailbox, type NewMessage } from "../../providers/memory/store.ts";
 import type { MailProvider } from "../../providers/provider.ts";
-import { describeMailProvider, type TestMessage } from "./mail-provider.contract.ts";
+import { type Backend, describeMailProvider, type TestMessage } from "./mail-provider.contract.ts";
+import { describeMailWrites } from "./writes.contract.ts";
 
-describeMailProvider({
+const backend: Backend = {
   name: "the memory provider",
   async newMailbox() {
     const name = `${randomUUID()}@memory.test`;
@@ -35,7 +36,10 @@ describeMailProvider({
       },
     };
   },
-});
+};
+
+describeMailProvider(backend);
+describeMailWrites(backend);
 
 function toNewMessage({ subject = "", messageId, text, flags, attachment }: TestMessage): NewMessage {
   return {

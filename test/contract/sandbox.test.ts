@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startSandbox } from "../../sandbox/server.ts";
 import { openImapMailbox } from "./imap-mailbox.ts";
-import { describeMailProvider } from "./mail-provider.contract.ts";
+import { type Backend, describeMailProvider } from "./mail-provider.contract.ts";
+import { describeMailWrites } from "./writes.contract.ts";
 
-describeMailProvider({
+const backend: Backend = {
   name: "the IMAP provider on the sandbox",
   skip: { "reads folders whose names hold what LIST takes for wildcards": "the sandbox lets nobody make such folders, as RFC 9051 §5.1 allows" },
   async newMailbox() {
@@ -23,4 +24,7 @@ describeMailProvider({
       },
     };
   },
-});
+};
+
+describeMailProvider(backend);
+describeMailWrites(backend);
