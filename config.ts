@@ -67,6 +67,7 @@ export const environment = z.object({
     .default(""),
   EVERPOST_API_HOST: z.string().default("127.0.0.1"),
   EVERPOST_API_PORT: wholeNumber(0, 65_535, 3000),
+  EVERPOST_API_STREAMS_MAX: wholeNumber(1, 10_000, 100),
   EVERPOST_WORKER_ROLES: roles,
   EVERPOST_WORKER_CACHED_WORKFLOWS: wholeNumber(0, 100_000, 1_000),
   EVERPOST_METRICS_ADDRESS: z.string().optional(),
@@ -85,7 +86,7 @@ export interface Config {
   /** The first key seals; every key opens. */
   readonly keyRing: readonly { readonly name: string; readonly bytes: Buffer }[];
   readonly temporal: { readonly address: string; readonly namespace: string; readonly taskQueuePrefix: string };
-  readonly api: { readonly host: string; readonly port: number; readonly rateLimitPerMinute: number };
+  readonly api: { readonly host: string; readonly port: number; readonly rateLimitPerMinute: number; readonly streamsMax: number };
   readonly worker: {
     readonly roles: readonly WorkerRole[];
     readonly cachedWorkflowsMax: number;
@@ -127,6 +128,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       host: e.EVERPOST_API_HOST,
       port: e.EVERPOST_API_PORT,
       rateLimitPerMinute: e.EVERPOST_RATE_LIMIT_PER_MINUTE,
+      streamsMax: e.EVERPOST_API_STREAMS_MAX,
     },
     worker: {
       roles: e.EVERPOST_WORKER_ROLES,

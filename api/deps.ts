@@ -1,13 +1,18 @@
 import type { Config } from "../config.ts";
 import type { Database } from "../db/database.ts";
 import type { Logger } from "../logging.ts";
+import type { Sessions } from "../sessions/sessions.ts";
 import type { Commands } from "./commands.ts";
+import type { StreamGate } from "./stream-gate.ts";
 
 /** What the API is made of: real parts in the server, the same or failing ones in tests. */
 export interface ApiDeps {
   readonly config: Config;
   readonly db: Database;
   readonly commands: Commands;
+  /** Mailboxes that the API opens itself, for what is streamed and nothing else: docs/adr/0025. */
+  readonly sessions: Sessions;
+  readonly streams: StreamGate;
   readonly log: Logger;
   /** Aborts when the server drains: streams that would last for ever end here. */
   readonly closing: AbortSignal;

@@ -73,6 +73,12 @@ export const apiProblems = {
     "The body is not declared as JSON in UTF-8, or is compressed in an unknown way.",
     "Send Content-Type: application/json.",
   ),
+  range_not_satisfiable: problem(
+    416,
+    "The range lies behind the end",
+    "The content has fewer bytes than the Range header assumes.",
+    "Ask for a range within the size that Content-Range names.",
+  ),
   idempotency_mismatch: problem(
     422,
     "The Idempotency-Key was used for another request",

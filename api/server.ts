@@ -5,9 +5,14 @@ import { pathToFileURL } from "node:url";
 import { Client, Connection } from "@temporalio/client";
 import { loadClientConnectConfig } from "@temporalio/envconfig";
 import { type Config, ConfigError, loadConfig } from "../config.ts";
+import { connectionSlotsOnDemand } from "../db/connection-slots.ts";
 import { openDatabase } from "../db/database.ts";
 import { createLogger } from "../logging.ts";
+import { createHostResolver } from "../network/resolve-host.ts";
+import { getProvider } from "../providers/index.ts";
+import { createSessions } from "../sessions/sessions.ts";
 import { createApp } from "./app.ts";
+import { createStreamGate } from "./stream-gate.ts";
 import { createCommands } from "./temporal-commands.ts";
 
 export interface RunningApi {
@@ -24,7 +29,15 @@ export async function startServer(config: Config): Promise<RunningApi> {
   const client = new Client({ connection, namespace: config.temporal.namespace });
   const commands = createCommands({ client, taskQueuePrefix: config.temporal.taskQueuePrefix });
   const closing = new AbortController();
-  const server = createServer(createApp({ config, db, commands, log, closing: closing.signal }));
+  const slots = connectionSlotsOnDemand(config.database.url);
+  const sessions = createSessions({
+    keyRing: config.keyRing,
+    getProvider,
+    resolveHost: createHostResolver({ allowPrivateNetworks: config.allowPrivateNetworks }),
+    slots,
+  });
+  const streams = createStreamGate(config.api.streamsMax);
+  const server = createServer(createApp({ config, db, commands, sessions, streams, log, closing: closing.signal }));
   // Longer than a load balancer keeps an idle connection, so that it is never we who close one it is about to use.
   server.keepAliveTimeout = 75_000;
   server.listen(config.api.port, config.api.host);
@@ -39,7 +52,8 @@ export async function startServer(config: Config): Promise<RunningApi> {
         log.info("the API drains");
         closing.abort();
         await closeServer(server);
-        await Promise.allSettled([db.destroy(), connection.close()]);
+        await sessions.closeAll();
+        await Promise.allSettled([slots.close(), db.destroy(), connection.close()]);
       })();
       return draining;
     },

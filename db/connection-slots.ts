@@ -92,6 +92,36 @@ export async function openConnectionSlots(url: string): Promise<ConnectionSlots>
   };
 }
 
+/**
+ * The same, opened by the first connection that is to be counted, for a process that has to be up while PostgreSQL is not. An opening that fails is the
+ * caller's failure, and tried again by the next.
+ */
+export function connectionSlotsOnDemand(url: string): ConnectionSlots {
+  let opening: Promise<ConnectionSlots> | undefined;
+  let wanted: (id: MailboxId) => void = () => {};
+  const opened = async () => {
+    opening ??= openConnectionSlots(url);
+    try {
+      const slots = await opening;
+      slots.onWanted(wanted);
+      return slots;
+    } catch (error) {
+      opening = undefined;
+      throw error;
+    }
+  };
+  return {
+    take: async (id, max, signal) => (await opened()).take(id, max, signal),
+    onWanted(given) {
+      wanted = given;
+    },
+    async close() {
+      const slots = await opening?.catch(() => undefined);
+      await slots?.close();
+    },
+  };
+}
+
 /** One PostgreSQL session that holds this process's locks, opened anew after it broke: what is held is then locked again, as far as it is still free. */
 function lockSession(url: string, own: Places) {
   let opening: Promise<Client> | undefined;

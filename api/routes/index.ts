@@ -8,6 +8,7 @@ import { eventRoutes } from "./events.ts";
 import { folderRoutes } from "./folders.ts";
 import { healthRoutes } from "./health.ts";
 import { mailboxRoutes } from "./mailboxes.ts";
+import { messageContentRoutes } from "./message-content.ts";
 import { messageRoutes } from "./messages.ts";
 import { presetRoutes } from "./presets.ts";
 import { webhookRoutes } from "./webhooks.ts";
@@ -20,6 +21,7 @@ export const routes: readonly Route[] = [
   ...autodetectRoutes,
   ...folderRoutes,
   ...messageRoutes,
+  ...messageContentRoutes,
   ...eventRoutes,
   ...webhookRoutes,
   ...customerRoutes,

@@ -6,13 +6,18 @@ import { createApp } from "../../api/app.ts";
 import type { Commands } from "../../api/commands.ts";
 import type { Route } from "../../api/route.ts";
 import { routes as allRoutes } from "../../api/routes/index.ts";
+import { createStreamGate } from "../../api/stream-gate.ts";
 import { type Config, loadConfig } from "../../config.ts";
 import { createAccessKey, type NewAccessKey } from "../../db/access-keys.ts";
+import { connectionSlotsOnDemand } from "../../db/connection-slots.ts";
 import { createCustomer } from "../../db/customers.ts";
 import { type Database, openDatabase } from "../../db/database.ts";
 import { keyScopes } from "../../domain/access.ts";
 import type { CustomerId } from "../../domain/ids.ts";
 import { createLogger } from "../../logging.ts";
+import { createHostResolver } from "../../network/resolve-host.ts";
+import { getProvider } from "../../providers/index.ts";
+import { createSessions, type Sessions } from "../../sessions/sessions.ts";
 import { createTestDatabase } from "../helpers/database.ts";
 
 export interface Answer {
@@ -35,6 +40,7 @@ export interface Api {
   readonly adminKey: string;
   readonly logLines: string[];
   readonly server: Server;
+  readonly sessions: Sessions;
   readonly closing: AbortController;
   call(method: string, path: string, options?: CallOptions): Promise<Answer>;
   newKey(wanted: Partial<NewAccessKey> & { readonly customerId: CustomerId }): Promise<string>;
@@ -64,7 +70,11 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
   const log = createLogger(config.log, {}, lineSink(logLines));
   const commands = options.commands?.(config) ?? noCommands;
   const db = options.isDatabaseGone === true ? openDatabase(config.database) : database.db;
-  const app = createApp({ config, db, commands, log, closing: closing.signal, isStrict: true }, options.routes ?? allRoutes);
+  const slots = connectionSlotsOnDemand(database.url);
+  const resolveHost = createHostResolver({ allowPrivateNetworks: config.allowPrivateNetworks });
+  const sessions = createSessions({ keyRing: config.keyRing, getProvider, resolveHost, slots });
+  const streams = createStreamGate(config.api.streamsMax);
+  const app = createApp({ config, db, commands, sessions, streams, log, closing: closing.signal, isStrict: true }, options.routes ?? allRoutes);
   const server = createServer(app).listen(0, "127.0.0.1");
   await once(server, "listening");
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -78,6 +88,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
     adminKey,
     logLines,
     server,
+    sessions,
     closing,
     newKey,
     call: (method, path, callOptions) => call(url, method, path, callOptions),
@@ -89,6 +100,8 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
       closing.abort();
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
+      await sessions.closeAll();
+      await slots.close();
       if (db !== database.db) await db.destroy();
       await database.drop();
     },

@@ -10,7 +10,16 @@ import type { Api } from "./api.ts";
 export type Things = Readonly<Record<Collection, string>> & { readonly mailboxes: MailboxId };
 
 /** The path segment behind /v1 under which a thing is addressed by its id. */
-export type Collection = "mailboxes" | "folders" | "messages" | "threads" | "access-keys" | "events" | "webhook-endpoints" | "webhook-deliveries";
+export type Collection =
+  | "mailboxes"
+  | "folders"
+  | "messages"
+  | "threads"
+  | "access-keys"
+  | "events"
+  | "webhook-endpoints"
+  | "webhook-deliveries"
+  | "attachments";
 
 /** Puts one of everything into the database by hand, as the engine would have. */
 export async function makeThings({ db, config }: Api, customerId: CustomerId): Promise<Things> {
@@ -119,5 +128,7 @@ export async function makeThings({ db, config }: Api, customerId: CustomerId): P
     events: eventId,
     "webhook-endpoints": endpointId,
     "webhook-deliveries": deliveryId,
+    // A part's number; no other text in an answer looks like it.
+    attachments: "1234.4321.1234",
   };
 }

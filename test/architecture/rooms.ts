@@ -115,6 +115,7 @@ export const rooms: readonly Room[] = [
       "workflows",
       "workflows/names.ts",
     ],
+    typesOf: ["providers/provider.ts"],
     packages: [
       "@temporalio/client",
       "@temporalio/common",

@@ -1,0 +1,171 @@
+import { request } from "node:http";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { until } from "../helpers/wait.ts";
+import { base64Part, type ContentWorld, sourcesAt, startContentWorld, withClient, withParts } from "./content.ts";
+
+setFlagsFromString("--expose_gc");
+const collect = runInNewContext("gc") as () => void;
+
+let world: ContentWorld;
+
+beforeAll(async () => {
+  world = await startContentWorld({ EVERPOST_API_STREAMS_MAX: "2" });
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+const patterned = (length: number) => Buffer.from(Array.from({ length }, (_, index) => (index * index) % 251));
+
+async function download(path: string, headers: Readonly<Record<string, string>> = {}, method = "GET") {
+  const response = await fetch(`${world.api.url}${path}`, { method, headers: { Authorization: `Bearer ${world.key}`, ...headers } });
+  return { status: response.status, headers: response.headers, bytes: Buffer.from(await response.arrayBuffer()) };
+}
+
+describe("what the server has is streamed from there", () => {
+  it("gives the source of a message to the byte", async () => {
+    const { mailbox, ids } = await world.synced([withParts("large", [base64Part("application/pdf", "attachment", patterned(2_000_000))])]);
+    const [[, source = Buffer.alloc(0)] = []] = await sourcesAt(mailbox, "INBOX");
+    const answer = await download(`/v1/messages/${ids[0]}/source`);
+    expect(answer.status).toBe(200);
+    expect(answer.bytes.equals(source)).toBe(true);
+    expect(answer.headers.get("Content-Type")).toBe("message/rfc822");
+  });
+
+  it("gives each attachment decoded, whatever its encoding", async () => {
+    const content = patterned(700_003);
+    const parts = [
+      base64Part("application/pdf", 'attachment; filename="a.pdf"', content),
+      {
+        headers: ["Content-Type: text/csv", 'Content-Disposition: attachment; filename="b.csv"', "Content-Transfer-Encoding: quoted-printable"],
+        body: "gr=C3=BC=C3=9Fe;a=3Db;=\r\nnext",
+      },
+      { headers: ["Content-Type: text/plain", 'Content-Disposition: attachment; filename="c.txt"'], body: "as it stands" },
+    ];
+    const { ids } = await world.synced([withParts("three", parts)]);
+    const { body } = await world.api.call("GET", `/v1/messages/${ids[0]}`, { key: world.key });
+    const listed = body.attachments.map(({ part }: { part: string }) => part);
+    const answers = [];
+    for (const part of listed) answers.push((await download(`/v1/messages/${ids[0]}/attachments/${part}`)).bytes);
+    const [pdf, csv, text] = answers;
+    expect(pdf?.equals(content)).toBe(true);
+    expect(csv?.toString()).toBe("grüße;a=b;next");
+    expect(text?.toString()).toBe("as it stands");
+  });
+
+  it("finds a message that was moved since it was listed", async () => {
+    const { mailbox, ids } = await world.synced([withParts("wanders", [])]);
+    const path = `/v1/messages/${ids[0]}/source`;
+    await withClient(mailbox, async (client) => {
+      await client.mailboxOpen("INBOX");
+      await client.messageMove("1:*", "Archive", { uid: true });
+    });
+    expect((await download(path)).status).toBe(404);
+    await world.sync(mailbox);
+    expect((await download(path)).status).toBe(200);
+  });
+});
+
+describe("a download is only ever a download", () => {
+  it("has a name that no header or file system trips over, and forbids to be shown or run", async () => {
+    const html = base64Part(
+      "text/html",
+      "attachment; filename*=UTF-8''%2e%2e%2f%22na%20me%E2%80%AEgnp%22.html",
+      Buffer.from("<script>alert(1)</script>"),
+    );
+    const { ids } = await world.synced([withParts("hostile", [html])]);
+    const answer = await download(`/v1/messages/${ids[0]}/attachments/2`);
+    expect(answer.bytes.toString()).toBe("<script>alert(1)</script>");
+    const disposition = answer.headers.get("Content-Disposition") ?? "";
+    expect(disposition).toMatch(/^attachment; filename="[\x20-\x7e]+"; filename\*=UTF-8''[\w.%!~-]+$/);
+    expect(decodeURIComponent(disposition.split("''")[1] ?? "")).toBe("__na megnp_.html");
+    expect(answer.headers.get("X-Content-Type-Options")).toBe("nosniff");
+    expect(answer.headers.get("Content-Security-Policy")).toMatch(/^sandbox; default-src 'none'/);
+    expect(answer.headers.get("Cache-Control")).toBe("private, no-store");
+  });
+
+  it("is described by HEAD without asking the server", async () => {
+    const { mailbox, ids } = await world.synced([withParts("headless", [base64Part("image/png", "attachment", Buffer.from("png"))])]);
+    await world.engine.db.deleteFrom("credentials").where("mailbox_id", "=", mailbox.id).execute();
+    const answer = await download(`/v1/messages/${ids[0]}/attachments/2`, {}, "HEAD");
+    expect([answer.status, answer.headers.get("Content-Type"), answer.bytes.length]).toEqual([200, "image/png", 0]);
+    expect(answer.headers.get("Accept-Ranges")).toBe("none");
+  });
+
+  it("says what is wrong before the first byte", async () => {
+    const { mailbox, ids } = await world.synced([withParts("gone", [])]);
+    expect((await download(`/v1/messages/${ids[0]}/attachments/9`)).status).toBe(404);
+    expect((await download(`/v1/messages/${ids[0]}/attachments/1:2`)).status).toBe(400);
+    await withClient(mailbox, async (client) => {
+      await client.mailboxOpen("INBOX");
+      await client.messageDelete("1:*", { uid: true });
+    });
+    const gone = await world.api.call("GET", `/v1/messages/${ids[0]}/source`, { key: world.key });
+    expect([gone.status, gone.body.type]).toEqual([404, "https://everpost.dev/problems/mail/not_found"]);
+    await world.engine.db.updateTable("mailboxes").set({ deleted_at: new Date() }).where("id", "=", mailbox.id).execute();
+    const disconnected = await world.api.call("GET", `/v1/messages/${ids[0]}/source`, { key: world.key });
+    expect([disconnected.status, disconnected.body.code]).toEqual([409, "conflict"]);
+  });
+});
+
+describe("a large attachment", () => {
+  it("is read as fast as it is taken, costs no memory, and no longer once the client hangs up; others are told to wait", async () => {
+    const megabytes = 50;
+    const content = Buffer.alloc(megabytes * 1024 * 1024, "0123456789abcdef");
+    const { ids } = await world.synced([withParts("fifty", [base64Part("application/zip", 'attachment; filename="a.zip"', content)])]);
+    const path = `/v1/messages/${ids[0]}/attachments/2`;
+
+    const stalled = await open(path);
+    const also = await open(path);
+    const refused = await world.api.call("GET", path, { key: world.key });
+    expect([refused.status, refused.body.code]).toEqual([503, "service_unavailable"]);
+    also.destroy();
+
+    const before = heldBytes();
+    const whole = await until(async () => {
+      const response = await fetch(`${world.api.url}${path}`, { headers: { Authorization: `Bearer ${world.key}` } });
+      if (response.status !== 200) return void (await response.arrayBuffer());
+      let length = 0;
+      let peak = 0;
+      for await (const chunk of response.body ?? []) {
+        const isNextSample = Math.floor(length / sampleEvery) !== Math.floor((length + chunk.length) / sampleEvery);
+        length += chunk.length;
+        if (isNextSample) peak = Math.max(peak, heldBytes());
+      }
+      return { length, peak };
+    }, "the place of the client that hung up");
+    expect(whole.length).toBe(content.length);
+    // Client and server in one process; without backpressure the stalled one alone would hold all 50 MB.
+    expect(whole.peak - before).toBeLessThan(15 * 1024 * 1024);
+
+    stalled.destroy();
+    const lines = () => world.api.logLines.filter((line) => line.includes('"isCut":true')).length;
+    await until(async () => lines() >= 2, "both to be logged as cut");
+    // Both places are free again: what the clients that hung up had asked for is not read any further.
+    const [one, two] = await Promise.all([open(path), open(path)]);
+    one.destroy();
+    two.destroy();
+  });
+
+  const sampleEvery = 4 * 1024 * 1024;
+
+  /** What is held, garbage aside. */
+  function heldBytes(): number {
+    collect();
+    const { heapUsed, external } = process.memoryUsage();
+    return heapUsed + external;
+  }
+
+  /** A client that has read the beginning and now takes nothing more. */
+  function open(path: string): Promise<import("node:http").IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const sent = request(`${world.api.url}${path}`, { headers: { Authorization: `Bearer ${world.key}` } }, (response) => {
+        response.pause();
+        if (response.statusCode === 200) resolve(response);
+        else reject(new Error(`answered ${response.statusCode}`));
+      });
+      sent.on("error", () => {});
+      sent.end();
+    });
+  }
+});
