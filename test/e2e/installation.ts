@@ -15,6 +15,8 @@ export interface Places {
   readonly databaseUrl: string;
   readonly temporalAddress: string;
   readonly mailServer: MailServer;
+  /** Where mailboxes are connected to, if not at the mail server itself: a way to it that can be cut. */
+  readonly imapPort?: number;
 }
 
 export interface Answer {
@@ -30,6 +32,8 @@ export interface ConnectedMailbox extends MailUser {
 /** Everpost as its users have it: worker and API as processes, one customer, and a webhook receiver that has been there from the beginning. */
 export interface Installation extends AsyncDisposable {
   readonly db: Database;
+  /** What its processes are started with, for one more of them. */
+  readonly env: Readonly<Record<string, string>>;
   readonly api: SpawnedApi;
   readonly worker: SpawnedProcess;
   readonly receiver: Receiver;
@@ -97,7 +101,7 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
   const connectBody = (user: MailUser) => ({
     email: user.email,
     password: user.password,
-    imap: { host: "127.0.0.1", port: mailServer.imapPort, security: "none", allowInsecure: true },
+    imap: { host: "127.0.0.1", port: places.imapPort ?? mailServer.imapPort, security: "none", allowInsecure: true },
   });
 
   const show: Installation["show"] = async (id) => {
@@ -121,6 +125,7 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
 
   return {
     db,
+    env,
     api,
     get worker() {
       return worker;

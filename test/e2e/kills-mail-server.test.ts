@@ -1,8 +1,8 @@
-import { readdirSync, readFileSync } from "node:fs";
 import { beforeAll, describe, test } from "vitest";
 import { signal } from "../../embedded/processes.ts";
 import { createTestDatabase } from "../helpers/database.ts";
 import { startDovecot, startTemporal } from "../helpers/own-parts.ts";
+import { descendants } from "../helpers/processes.ts";
 import { type Installation, startInstallation } from "./installation.ts";
 import { killDuringFirstSync, killDuringLiveDelivery, type Scene } from "./scenarios.ts";
 
@@ -34,21 +34,3 @@ describe("a mail server that is killed", () => {
   test("during a first sync costs nothing and doubles nothing", { timeout: 180_000 }, () => killDuringFirstSync(scene, "mail server, first sync"));
   test("during live delivery loses nothing and tells nothing twice", { timeout: 180_000 }, () => killDuringLiveDelivery(scene, "mail server, live"));
 });
-
-/** Dovecot is many processes. Without their master they live on for a while as half a server; a machine that loses power loses all of them. */
-function descendants(root: number): readonly number[] {
-  const parents = readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map((name) => ({ pid: Number(name), parent: parentOf(Number(name)) }));
-  const found = [root];
-  for (const pid of found) found.push(...parents.filter(({ parent }) => parent === pid).map((child) => child.pid));
-  return found.slice(1);
-}
-
-function parentOf(pid: number): number | undefined {
-  try {
-    return Number(/\) \S+ (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1]);
-  } catch {
-    return undefined;
-  }
-}

@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, afterEach } from "vitest";
 import { readyMessage, spawnEntryPoint } from "../../embedded/entry-point.ts";
 import { type Exit, exitOf } from "../../embedded/processes.ts";
@@ -100,4 +101,24 @@ async function endPatiently(spawned: SpawnedProcess): Promise<void> {
 
 function lastLines(text: string): string {
   return text.trim().split("\n").slice(-40).join("\n");
+}
+
+/**
+ * The processes below one. Dovecot is many: without their master they live on for a while as half a server; a machine that loses power loses all.
+ */
+export function descendants(root: number): readonly number[] {
+  const parents = readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => ({ pid: Number(name), parent: parentOf(Number(name)) }));
+  const found = [root];
+  for (const pid of found) found.push(...parents.filter(({ parent }) => parent === pid).map((child) => child.pid));
+  return found.slice(1);
+}
+
+function parentOf(pid: number): number | undefined {
+  try {
+    return Number(/\) \S+ (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1]);
+  } catch {
+    return undefined;
+  }
 }

@@ -1,0 +1,14 @@
+import { defineConfig } from "vitest/config";
+
+/** `npm run chaos`: minutes of force, one storm at a time, apart from `npm test`, which has a small one. */
+export default defineConfig({
+  test: {
+    include: ["test/chaos/**/*.chaos.ts"],
+    globalSetup: ["test/global-setup.ts"],
+    pool: "forks",
+    maxWorkers: 1,
+    testTimeout: 30 * 60_000,
+    hookTimeout: 300_000,
+    teardownTimeout: 60_000,
+  },
+});
