@@ -74,6 +74,7 @@ export const environment = z.object({
   EVERPOST_IDLE_CONNECTIONS_PER_SHARD: wholeNumber(1, 2_000, 500),
   EVERPOST_POLL_FLOOR_SECONDS: wholeNumber(60, 86_400, 3_600),
   EVERPOST_STATUS_POLL_SECONDS: wholeNumber(1, 3_600, 120),
+  EVERPOST_MOVE_GRACE_SECONDS: wholeNumber(1, 86_400, 60),
   EVERPOST_PAGE_SIZE: wholeNumber(1, 5_000, 500),
   EVERPOST_ALLOW_PRIVATE_NETWORKS: list,
   EVERPOST_RATE_LIMIT_PER_MINUTE: wholeNumber(1, 1_000_000, 6_000),
@@ -99,6 +100,8 @@ export interface Config {
     readonly pollFloorMs: number;
     /** How often folders without an IDLE connection of their own are asked by STATUS. */
     readonly statusPollMs: number;
+    /** How long a message that left a folder may be on its way to another, where no quiet look proves that it is gone. */
+    readonly graceMs: number;
     readonly pageSize: number;
   };
   /** Networks in CIDR form that webhook targets and mail servers may lie in although they are private. */
@@ -140,6 +143,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       idleConnectionsPerShard: e.EVERPOST_IDLE_CONNECTIONS_PER_SHARD,
       pollFloorMs: e.EVERPOST_POLL_FLOOR_SECONDS * 1000,
       statusPollMs: e.EVERPOST_STATUS_POLL_SECONDS * 1000,
+      graceMs: e.EVERPOST_MOVE_GRACE_SECONDS * 1000,
       pageSize: e.EVERPOST_PAGE_SIZE,
     },
     allowPrivateNetworks: e.EVERPOST_ALLOW_PRIVATE_NETWORKS,

@@ -33,6 +33,8 @@ export interface ActivityDependencies {
     readonly pageSize: number;
     readonly pollFloorMs: number;
     readonly statusPollMs: number;
+    /** A message that no quiet look could settle is called deleted after this. */
+    readonly graceMs: number;
     readonly idleConnectionsPerShard: number;
   };
 }

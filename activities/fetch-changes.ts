@@ -1,7 +1,8 @@
 import { Context } from "@temporalio/activity";
 import type { Database } from "../db/database.ts";
-import { listSyncFolders, recordFolderCounts, recordFolderProblem, type SyncFolder, saveFolders } from "../db/folder-sync.ts";
+import { type FolderDifference, listSyncFolders, recordFolderCounts, recordFolderProblem, type SyncFolder, saveFolders } from "../db/folder-sync.ts";
 import { findWorkMailbox, recordImportStarted, recordSuccess, type WorkMailbox } from "../db/mailbox-state.ts";
+import { type BegunLook, beginLook, recordSearch } from "../db/missing.ts";
 import { listingProgress, pendingWork } from "../db/pending-work.ts";
 import { CursorMoved, type PageOwner, type PageTexts, storeChanges } from "../db/store-page.ts";
 import { MailError, toProblem } from "../domain/errors.ts";
@@ -36,8 +37,15 @@ export interface FetchChangesResult {
   readonly mustTell: boolean;
   /** How far the folders are listed, for operators; left out where nothing about it can have changed. */
   readonly progress?: ListingProgress;
+  /** Look at all folders again after this long: something waits to be known for certain. Left out where nothing does. */
+  readonly lookAgainMs?: number;
 }
 
+/** A search of all folders, in how many rounds it is given up: mail arrives faster than it can be read. */
+const roundsMax = 3;
+/** A folder that cannot be read may hold what is missing elsewhere, but not for ever. */
+const unreadMarginMs = 24 * 60 * 60_000;
+const lookAgainMsMax = 15_000;
 /** Live pages are small: the first messages of a burst are told while the rest is fetched. */
 const livePageSize = 100;
 /** Pages of one folder in one call at most. */
@@ -47,9 +55,15 @@ const snippetBytes = 4_096;
 /** What is told of a text at most: a webhook's body is no place for a book. */
 const keptBytes = 64 * 1024;
 
-export interface FetchDependencies {
-  readonly db: Database;
+export interface FetchDependencies extends ReadDependencies {
   readonly sessions: Sessions;
+  /** How long a missing message may be on its way where no quiet search can tell. */
+  readonly graceMs: number;
+}
+
+/** What reading a folder takes. */
+export interface ReadDependencies {
+  readonly db: Database;
 }
 
 /**
@@ -59,26 +73,88 @@ export interface FetchDependencies {
 export async function fetchChanges(deps: FetchDependencies, input: FetchChangesInput): Promise<FetchChangesResult> {
   const mailbox = await findWorkMailbox(deps.db, input.mailboxId);
   if (mailbox === undefined) return { isGone: true, unsettled: 0, missing: 0, needsImport: false, more: false, mustTell: false };
-  const read = await deps.sessions.use(mailbox, async (provider) => {
-    const signal = Context.current().cancellationSignal;
-    if (input.isThorough) await refreshFolders(deps.db, mailbox, provider, signal);
-    const read = { more: false, unread: 0 };
-    for (const folder of await foldersToRead(deps.db, provider, await listSyncFolders(deps.db, mailbox.id), input, signal)) {
-      const outcome = await readFolder(deps, mailbox, provider, folder, input.isThorough, signal);
-      if (outcome === "more") read.more = true;
-      if (outcome === "unreadable") read.unread += 1;
-    }
-    return read;
-  });
+  const signal = Context.current().cancellationSignal;
+  const look = await deps.sessions.use(mailbox, (provider) => lookAt(deps, mailbox, provider, input, signal));
   await recordSuccess(deps.db, mailbox);
   const pending = await pendingWork(deps.db, mailbox);
-  const isListed = input.paths !== null && !pending.needsImport;
-  return { isGone: false, ...read, ...pending, ...(isListed ? {} : { progress: await listingProgress(deps.db, mailbox.id) }) };
+  return {
+    isGone: false,
+    more: look.more,
+    unread: look.unread,
+    ...pending,
+    ...(input.paths !== null && !pending.needsImport ? {} : { progress: await listingProgress(deps.db, mailbox.id) }),
+    ...(pending.missing > 0 && look.isComplete ? { lookAgainMs: Math.min(deps.graceMs / 4, lookAgainMsMax) } : {}),
+  };
 }
 
-async function refreshFolders(db: Database, mailbox: WorkMailbox, provider: MailProvider, signal: AbortSignal): Promise<void> {
+/** What one look came upon. */
+interface Look {
+  /** Pages are left that one call had no time for. */
+  readonly more: boolean;
+  readonly unread: number;
+  /** Folders that were not as their cursors said, or not there. */
+  readonly differed: number;
+  /** Every folder was read to its end, and is listed. */
+  readonly isComplete: boolean;
+}
+
+/** Reads what changed. While messages are missing, a look at all folders is a search, and writes down what it proves. */
+async function lookAt(deps: FetchDependencies, mailbox: WorkMailbox, provider: MailProvider, input: FetchChangesInput, signal: AbortSignal) {
+  const begun = input.paths === null ? await beginLook(deps.db, mailbox.id) : undefined;
+  // A message may have moved to a folder that was made for it.
+  if (input.isThorough || begun?.isSearch === true) await refreshFolders(deps.db, mailbox, provider, signal);
+  const look = await readFolders(deps, mailbox, provider, input, signal);
+  return begun?.isSearch === true ? search(deps, mailbox, provider, { begun, look }, signal) : look;
+}
+
+/**
+ * Proves what is gone. Folders are read one after the other, and what moves meanwhile from one that was not read yet to one that was is seen in neither.
+ * So after they were read they are asked again, until nothing has changed in any: then each of them was, at the instant between the two rounds, as it
+ * was read, and what lay in none of them at that instant lay nowhere (ADR 0020). Where mail comes too fast for that, the grace period decides.
+ */
+async function search(
+  deps: FetchDependencies,
+  mailbox: WorkMailbox,
+  provider: MailProvider,
+  { begun, look: first }: { readonly begun: BegunLook; readonly look: Look },
+  signal: AbortSignal,
+): Promise<Look> {
+  let look = first;
+  let isQuiet = false;
+  for (let round = 1; look.isComplete && !isQuiet && round < roundsMax; round += 1) {
+    const { added, removed } = await refreshFolders(deps.db, mailbox, provider, signal);
+    look = await readFolders(deps, mailbox, provider, { mailboxId: mailbox.id, paths: null, isThorough: false }, signal);
+    isQuiet = look.isComplete && look.differed + added + removed === 0;
+  }
+  await recordSearch(deps.db, mailbox.id, begun, isQuiet ? 0 : look.isComplete ? deps.graceMs : unreadMarginMs);
+  return look;
+}
+
+async function readFolders(
+  deps: FetchDependencies,
+  mailbox: WorkMailbox,
+  provider: MailProvider,
+  input: FetchChangesInput,
+  signal: AbortSignal,
+): Promise<Look> {
+  const { folders, gone } = await foldersToRead(deps.db, provider, await listSyncFolders(deps.db, mailbox.id), input, signal);
+  const outcomes = [];
+  for (const folder of folders) outcomes.push(await readFolder(deps, mailbox, provider, folder, input.isThorough, signal));
+  const more = outcomes.includes("more");
+  const unread = outcomes.filter((outcome) => outcome === "unreadable").length;
+  const isComplete = input.paths === null && !more && unread === 0 && (await areAllListed(deps.db, mailbox.id));
+  return { more, unread, differed: folders.length + gone, isComplete };
+}
+
+/** A folder whose listing goes on may hold what is missed elsewhere, in the part that was not listed yet. */
+async function areAllListed(db: Database, mailboxId: MailboxId): Promise<boolean> {
+  const folders = await listSyncFolders(db, mailboxId);
+  return folders.every((folder) => folder.cursor !== null && folder.importState === "complete");
+}
+
+async function refreshFolders(db: Database, mailbox: WorkMailbox, provider: MailProvider, signal: AbortSignal): Promise<FolderDifference> {
   const listed = await provider.listFolders(signal);
-  await db.transaction().execute((trx) => saveFolders(trx, { customerId: mailbox.customerId, mailboxId: mailbox.id }, listed, mailbox.sync));
+  return db.transaction().execute((trx) => saveFolders(trx, { customerId: mailbox.customerId, mailboxId: mailbox.id }, listed, mailbox.sync));
 }
 
 /** The folders that differ from their cursors, in reading order. A folder that was never looked at always does. */
@@ -88,8 +164,8 @@ async function foldersToRead(
   folders: readonly SyncFolder[],
   input: FetchChangesInput,
   signal: AbortSignal,
-): Promise<readonly SyncFolder[]> {
-  if (input.paths !== null) return folders.filter((folder) => input.paths?.includes(folder.path));
+): Promise<{ readonly folders: readonly SyncFolder[]; readonly gone: number }> {
+  if (input.paths !== null) return { folders: folders.filter((folder) => input.paths?.includes(folder.path)), gone: 0 };
   const known = folders.flatMap((folder) => (folder.cursor === null ? [] : [[folder.path, folder.cursor] as const]));
   const states = known.length === 0 ? [] : await provider.checkScopes(new Map(known), signal);
   const byPath = new Map(states.map((state) => [state.path, state]));
@@ -100,12 +176,13 @@ async function foldersToRead(
       return state === undefined ? [] : [{ id, total: state.total, unseen: state.unseen }];
     }),
   );
-  return folders.filter((folder) => folder.cursor === null || byPath.get(folder.path)?.changed === true);
+  const gone = known.filter(([path]) => !byPath.has(path)).length;
+  return { folders: folders.filter((folder) => folder.cursor === null || byPath.get(folder.path)?.changed === true), gone };
 }
 
 /** Reads one folder to its end, or for as many pages as one call may take. */
 export async function readFolder(
-  deps: FetchDependencies,
+  deps: ReadDependencies,
   mailbox: WorkMailbox,
   provider: MailProvider,
   start: SyncFolder,
@@ -169,7 +246,7 @@ async function textsOf(
  * Looks at every folder that was never looked at. What lies in them now is history; what comes from here on is new. Only then is the mailbox connected:
  * whoever waits for that and sends a mail will be told of it.
  */
-export async function anchorFolders(deps: FetchDependencies, mailbox: WorkMailbox, provider: MailProvider, signal: AbortSignal): Promise<void> {
+export async function anchorFolders(deps: ReadDependencies, mailbox: WorkMailbox, provider: MailProvider, signal: AbortSignal): Promise<void> {
   for (const folder of await listSyncFolders(deps.db, mailbox.id)) {
     if (folder.cursor === null) await readFolder(deps, mailbox, provider, folder, false, signal);
   }

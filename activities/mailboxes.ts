@@ -73,7 +73,7 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
       await sessions.use(mailbox, async (provider) => {
         const report = await provider.verify(signal);
         await db.transaction().execute((trx) => saveFolders(trx, { customerId: mailbox.customerId, mailboxId }, report.folders, mailbox.sync));
-        await anchorFolders({ db, sessions }, mailbox, provider, signal);
+        await anchorFolders({ db }, mailbox, provider, signal);
         await recordConnected(db, mailbox, report.address);
       });
       return factsOf(mailbox);
@@ -96,19 +96,19 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
       return { tokenExpiresAt: expiresAt?.getTime() ?? null };
     },
 
-    fetchChanges: (input: FetchChangesInput): Promise<FetchChangesResult> => fetchChanges({ db, sessions }, input),
+    fetchChanges: (input: FetchChangesInput): Promise<FetchChangesResult> => fetchChanges({ db, sessions, graceMs: deps.sync.graceMs }, input),
 
     importHistory: (input: MailboxRef): Promise<ImportHistoryResult> =>
       importHistory({ db, sessions, pageSize: deps.sync.pageSize, draining: deps.draining }, input),
 
-    /** Judges what the last pages brought, and records the events that tell it. */
-    async classifyMessages({ mailboxId, isSearchComplete }: MailboxRef & { readonly isSearchComplete: boolean }): Promise<ClassifyResult> {
+    /** Judges what the last pages brought, and records the events that tell it. Whether what is missing is gone, the search wrote down. */
+    async classifyMessages({ mailboxId }: MailboxRef & { readonly isSearchComplete: boolean }): Promise<ClassifyResult> {
       const mailbox = await findWorkMailbox(db, mailboxId);
       if (mailbox === undefined) return { told: 0, more: false };
       const teller = { mailboxId, customerId: mailbox.customerId, account: mailbox.account, self: mailbox.self };
       let told = 0;
       for (let batches = 0; batches < batchesMax; batches += 1) {
-        const batch = await settleMessages(db, teller, isSearchComplete);
+        const batch = await settleMessages(db, teller);
         told += batch.told;
         if (!batch.more) return { told, more: false };
       }

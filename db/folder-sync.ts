@@ -7,6 +7,7 @@ import type { SyncSettings } from "../domain/sync-settings.ts";
 import type { Connection } from "./database.ts";
 import { type EventSource, recordEvents } from "./events.ts";
 import { derivedId } from "./ids.ts";
+import { removeAllPlaces } from "./places.ts";
 
 /** A folder as sync needs it. */
 export interface SyncFolder {
@@ -48,6 +49,12 @@ function readingOrder(folder: Pick<SyncFolder, "role">): number {
   return order.indexOf(folder.role);
 }
 
+/** How many folders a listing brought and took away. */
+export interface FolderDifference {
+  readonly added: number;
+  readonly removed: number;
+}
+
 /**
  * Makes the folder rows agree with a listing: new ones are added, changed roles written, vanished ones removed with their places (their messages are
  * then looked for elsewhere before they count as deleted). Tells each difference, except when the mailbox is listed for the first time.
@@ -57,7 +64,7 @@ export async function saveFolders(
   source: EventSource & { readonly mailboxId: MailboxId },
   listed: readonly RemoteFolder[],
   settings: SyncSettings,
-): Promise<{ readonly added: number; readonly removed: number }> {
+): Promise<FolderDifference> {
   const known = await trx
     .selectFrom("folders")
     .select(["id", "path", "role", "is_synced"])
@@ -149,10 +156,7 @@ async function upsertFolders(
 
 /** Removes folders and their places; what lay there is looked for elsewhere. */
 async function removeFolders(trx: Connection, ids: readonly FolderId[]): Promise<void> {
-  await sql`
-    with gone as (delete from message_locations where folder_id = any(${ids}::text[]) returning message_id)
-    update messages set state = 'missing' where id in (select message_id from gone) and state <> 'fetched'
-  `.execute(trx);
+  await removeAllPlaces(trx, ids);
   await trx
     .deleteFrom("folders")
     .where("id", "in", [...ids])

@@ -6,12 +6,14 @@ import { type Database, openDatabase } from "./database.ts";
 import * as foundation from "./migrations/2026_11_21_foundation.ts";
 import * as messageMeaning from "./migrations/2026_11_21_message_meaning.ts";
 import * as settings from "./migrations/2026_11_21_settings.ts";
+import * as sync from "./migrations/2026_11_21_sync.ts";
 
 /** Every migration in the order in which it runs. A list and not a folder: a bundler, a reader and a diff all see it. */
 const migrations: Readonly<Record<string, Migration>> = {
   "2026_11_21_foundation": foundation,
   "2026_11_21_message_meaning": messageMeaning,
   "2026_11_21_settings": settings,
+  "2026_11_21_sync": sync,
 };
 
 /** Brings the schema up to date; returns the names that ran. Safe to call from several processes at once: kysely holds an advisory lock. */

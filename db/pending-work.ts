@@ -7,7 +7,7 @@ import type { Connection } from "./database.ts";
 export interface PendingWork {
   /** Messages to judge. */
   readonly unsettled: number;
-  /** Messages without a place: gone, or on their way to another folder. */
+  /** Messages without a place that no search has settled yet: gone, or on their way to another folder. */
   readonly missing: number;
   /** A folder is being listed: importHistory has work. */
   readonly needsImport: boolean;
@@ -18,7 +18,8 @@ export interface PendingWork {
 /** Asked after each fetch. Answered by partial indexes that are empty when all is done. */
 export async function pendingWork(db: Connection, mailbox: { readonly id: MailboxId; readonly customerId: CustomerId }): Promise<PendingWork> {
   const { rows } = await sql<PendingWork>`
-    select count(*) filter (where state <> 'missing') as unsettled, count(*) filter (where state = 'missing') as missing,
+    select count(*) filter (where m.state <> 'missing' or m.missing_since <= b.gone_before) as unsettled,
+      count(*) filter (where m.state = 'missing' and (m.missing_since <= b.gone_before) is not true) as missing,
       exists (
         select from folders f where f.mailbox_id = ${mailbox.id} and f.is_synced and f.import_state = 'importing'
       ) as "needsImport",
@@ -27,7 +28,8 @@ export async function pendingWork(db: Connection, mailbox: { readonly id: Mailbo
         where e.customer_id = ${mailbox.customerId} and e.is_enabled and not e.is_awake and e.deleted_at is null
           and exists (select from webhook_deliveries d where d.endpoint_id = e.id and d.state = 'pending' and d.next_attempt_at <= now())
       ) as "mustTell"
-    from messages where mailbox_id = ${mailbox.id} and state <> 'settled'
+    from mailboxes b left join messages m on m.mailbox_id = b.id and m.state <> 'settled'
+    where b.id = ${mailbox.id}
   `.execute(db);
   const [row] = rows;
   if (row === undefined) throw new Error("an aggregate answers with one row");

@@ -1,6 +1,6 @@
 import type { ColumnType, Generated, JSONColumnType } from "kysely";
 import type { Defect } from "../domain/defects.ts";
-import type { Problem } from "../domain/errors.ts";
+import type { MailErrorCode, Problem } from "../domain/errors.ts";
 import type { EventType } from "../domain/events.ts";
 import type { FolderRole, RoleSource } from "../domain/folder.ts";
 import type {
@@ -28,6 +28,7 @@ type InstantOrNull = ColumnType<Date | null, Date | string | null | undefined, D
 /** jsonb: read as the value, written as its JSON text. */
 type Json<T extends object> = JSONColumnType<T>;
 type JsonOrNull<T extends object> = ColumnType<T | null, string | null | undefined, string | null>;
+type TextOrNull = ColumnType<string | null, string | null | undefined, string | null>;
 type CreatedAt = ColumnType<Date, Date | string | undefined, never>;
 
 export interface CustomersTable {
@@ -101,6 +102,8 @@ export interface MailboxesTable {
   import_started_at: InstantOrNull;
   import_finished_at: InstantOrNull;
   last_success_at: InstantOrNull;
+  /** What had no place in any folder before this instant is gone: written by a search of all folders (ADR 0020). */
+  gone_before: InstantOrNull;
   last_attempt_at: InstantOrNull;
   next_due_at: InstantOrNull;
   /** The settings that what is stored agrees with; null before the first look. */
@@ -150,6 +153,18 @@ export interface FoldersTable {
   checked_at: InstantOrNull;
   /** Set while settings have the folder listed: what it received before this is told to nobody. */
   quiet_before: InstantOrNull;
+  /** The provider's id of the folder that stays when it is renamed (MAILBOXID), where there is one. */
+  stable_id: TextOrNull;
+  /** Removals that the brake holds back, since when, and how many. */
+  held_since: InstantOrNull;
+  held_count: Generated<number>;
+  /** How often the server began the folder anew, within a day from `resets_since`; too often, and it is left alone until `rests_until`. */
+  resets: Generated<number>;
+  resets_since: InstantOrNull;
+  rests_until: InstantOrNull;
+  /** When the places on record were last counted against the server's total, and since when they differ. */
+  counted_at: InstantOrNull;
+  miscounted_since: InstantOrNull;
   created_at: CreatedAt;
 }
 
@@ -182,6 +197,10 @@ export interface MessagesTable {
   is_deleted: Generated<boolean>;
   /** Nothing is left of it but its place in the registry: settings do not want it any more. Always deleted as well. */
   is_forgotten: Generated<boolean>;
+  /** Since when it has no place; only read while the state is `missing`. */
+  missing_since: InstantOrNull;
+  /** It lost its place before anybody was told of it: when it turns up, it is new. */
+  is_untold: Generated<boolean>;
   created_at: CreatedAt;
 }
 
@@ -193,6 +212,21 @@ export interface MessageLocationsTable {
   mailbox_id: MailboxId;
   flags: string[];
   generation: number;
+}
+
+/** Messages that could not be fetched or stored, by folder and ref. */
+export interface SkippedMessagesTable {
+  folder_id: FolderId;
+  ref: string;
+  customer_id: CustomerId;
+  mailbox_id: MailboxId;
+  code: MailErrorCode;
+  /** The server's or the database's own words, if they quote no content. */
+  reason: string | null;
+  attempts: Generated<number>;
+  next_attempt_at: Instant;
+  created_at: CreatedAt;
+  updated_at: ColumnType<Date, Date | string | undefined, Date | string>;
 }
 
 export interface MessageTextsTable {
@@ -285,6 +319,7 @@ export interface Tables {
   folders: FoldersTable;
   messages: MessagesTable;
   message_locations: MessageLocationsTable;
+  skipped_messages: SkippedMessagesTable;
   message_texts: MessageTextsTable;
   events: EventsTable;
   webhook_endpoints: WebhookEndpointsTable;

@@ -35,6 +35,7 @@ const tenantTables: Readonly<Record<string, { readonly mailbox: string | undefin
   folders: { mailbox: "mailbox_id" },
   messages: { mailbox: "mailbox_id" },
   message_locations: { mailbox: "mailbox_id" },
+  skipped_messages: { mailbox: "mailbox_id" },
   message_texts: { mailbox: "mailbox_id" },
   events: { mailbox: "mailbox_id" },
   webhook_endpoints: { mailbox: undefined },

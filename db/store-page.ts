@@ -3,12 +3,13 @@ import { directionOf, type Self } from "../domain/direction.ts";
 import { identityOf, threadIdentityOf } from "../domain/identity.ts";
 import type { CustomerId, MailboxId, MessageId } from "../domain/ids.ts";
 import type { RemoteMessage } from "../domain/message.ts";
-import type { ChangePage, FlagChange, HistoryPage, RefRanges, SyncCursor } from "../domain/sync.ts";
+import type { ChangePage, FlagChange, HistoryPage, SyncCursor } from "../domain/sync.ts";
 import type { Connection, Database } from "./database.ts";
 import { recordEvents } from "./events.ts";
 import type { SyncFolder } from "./folder-sync.ts";
 import { derivedId } from "./ids.ts";
 import { type MessageText, saveMessageTexts } from "./message-texts.ts";
+import { removeAbsent, removePlaces, removeStale } from "./places.ts";
 
 /** Whose page it is. */
 export interface PageOwner {
@@ -49,8 +50,8 @@ export async function storeChanges(db: Database, owner: PageOwner, folder: SyncF
       page.added.flatMap((message) => keptText(owner, message, texts)),
     );
     await storeFlags(trx, folder, page.flagChanges);
-    await removePlaces(trx, folder, page.removed);
-    if (page.present !== undefined) await removeAbsent(trx, folder, page.present);
+    await removePlaces(trx, folder.id, page.removed);
+    if (page.present !== undefined) await removeAbsent(trx, folder.id, page.present);
   });
 }
 
@@ -105,24 +106,7 @@ export async function storeHistory(db: Database, owner: PageOwner, folder: SyncF
 async function completeListing(trx: Connection, folder: SyncFolder): Promise<void> {
   await trx.updateTable("folders").set({ import_state: "complete", was_complete: true }).where("id", "=", folder.id).execute();
   if (!folder.wasComplete) return;
-  const stale = await trx
-    .deleteFrom("message_locations")
-    .where("folder_id", "=", folder.id)
-    .where("generation", "<", folder.generation)
-    .returning("message_id")
-    .execute();
-  await afterRemoval(trx, stale);
-  await markHomeless(trx, folder);
-}
-
-/** Messages whose only place was taken by another message: under a new UIDVALIDITY the same UID means something else. */
-async function markHomeless(trx: Connection, folder: SyncFolder): Promise<void> {
-  await sql`
-    update messages m set state = 'missing'
-    where m.main_folder_id = ${folder.id} and m.mailbox_id = (select mailbox_id from folders where id = ${folder.id})
-      and m.state in ('settled', 'changed') and not m.is_deleted
-      and not exists (select from message_locations l where l.message_id = m.id)
-  `.execute(trx);
+  await removeStale(trx, folder.id, folder.generation);
 }
 
 function keptText(owner: PageOwner, message: RemoteMessage, texts: PageTexts): readonly MessageText[] {
@@ -223,33 +207,5 @@ async function storeFlags(trx: Connection, folder: SyncFolder, changes: readonly
       returning l.message_id
     )
     update messages set state = 'changed' where id in (select message_id from changed) and state = 'settled'
-  `.execute(trx);
-}
-
-async function removePlaces(trx: Connection, folder: SyncFolder, refs: readonly string[]): Promise<void> {
-  if (refs.length === 0) return;
-  const { rows } = await sql<{ message_id: MessageId }>`
-    delete from message_locations where folder_id = ${folder.id} and ref = any(${refs}::text[]) returning message_id
-  `.execute(trx);
-  await afterRemoval(trx, rows);
-}
-
-/** Removes the places that a complete listing did not name. */
-async function removeAbsent(trx: Connection, folder: SyncFolder, present: RefRanges): Promise<void> {
-  const ranges = `{${present.map(([from, to]) => `[${from},${to}]`).join(",")}}`;
-  const { rows } = await sql<{ message_id: MessageId }>`
-    delete from message_locations where folder_id = ${folder.id} and not (ref::bigint <@ ${ranges}::int8multirange) returning message_id
-  `.execute(trx);
-  await afterRemoval(trx, rows);
-}
-
-/** A message that lost a place lies elsewhere, or is missing. One that nobody was told of yet stays as it is: it is judged anyway. */
-async function afterRemoval(trx: Connection, removed: readonly { readonly message_id: MessageId }[]): Promise<void> {
-  if (removed.length === 0) return;
-  const ids = [...new Set(removed.map((row) => row.message_id))];
-  await sql`
-    update messages m
-    set state = case when exists (select from message_locations l where l.message_id = m.id) then 'changed' else 'missing' end
-    where m.id = any(${ids}::text[]) and m.state <> 'fetched' and not m.is_deleted
   `.execute(trx);
 }

@@ -29,11 +29,11 @@ const batchSize = 200;
 
 /**
  * Judges messages that changed, tells what is to be told and writes the verdicts, all in one transaction: an event exists exactly if the state it
- * tells of does. `isSearchComplete` says that every folder was read after the messages went missing, so that what has no place is gone.
+ * tells of does. A message without a place waits until a search has ended that says it is gone (`mailboxes.gone_before`).
  */
-export async function settleMessages(db: Database, teller: Teller, isSearchComplete: boolean): Promise<SettledBatch> {
+export async function settleMessages(db: Database, teller: Teller): Promise<SettledBatch> {
   return db.transaction().execute(async (trx) => {
-    let query = trx
+    const rows = await trx
       .selectFrom("messages")
       .select([
         "id",
@@ -51,11 +51,11 @@ export async function settleMessages(db: Database, teller: Teller, isSearchCompl
         "main_folder_id",
         "state",
         "is_deleted",
+        "is_untold",
       ])
       .where("mailbox_id", "=", teller.mailboxId)
-      .where("state", "<>", "settled");
-    if (!isSearchComplete) query = query.where("state", "<>", "missing");
-    const rows = await query
+      .where("state", "<>", "settled")
+      .where(sql<boolean>`(state <> 'missing' or missing_since <= (select b.gone_before from mailboxes b where b.id = ${teller.mailboxId}))`)
       .orderBy("created_at")
       .orderBy("received_at")
       .orderBy(sql`length(main_ref), main_ref`)
@@ -77,12 +77,12 @@ export async function settleMessages(db: Database, teller: Teller, isSearchCompl
         direction: row.direction,
         mainFolderId: row.main_folder_id,
         isDeleted: row.is_deleted,
-        isNew: row.state === "fetched",
+        isNew: row.state === "fetched" || row.is_untold,
       };
-      const verdict = settle(known, places.get(row.id) ?? [], teller.self, isSearchComplete);
+      const verdict = settle(known, places.get(row.id) ?? [], teller.self, row.state === "missing");
       const event = eventOf(teller, row, verdict);
       if (event !== undefined) events.push(event);
-      verdicts.push(toVerdict(row.id, verdict, event));
+      verdicts.push(toVerdict(row.id, known.isNew, verdict, event));
     }
     await writeVerdicts(trx, verdicts);
     await recordEvents(trx, teller, events);
@@ -156,15 +156,16 @@ interface Verdict {
   readonly main_ref?: string;
   readonly flags?: Flags;
   readonly is_told: boolean;
+  readonly is_untold: boolean;
 }
 
-function toVerdict(id: MessageId, verdict: Settlement, event: EventData | undefined): Verdict {
+function toVerdict(id: MessageId, isNew: boolean, verdict: Settlement, event: EventData | undefined): Verdict {
   switch (verdict.kind) {
     // It lay somewhere when it was marked and lies nowhere now: whether it is gone is known only after every folder was read.
     case "wait":
-      return { id, state: "missing", is_deleted: false, is_told: false };
+      return { id, state: "missing", is_deleted: false, is_told: false, is_untold: isNew };
     case "deleted":
-      return { id, state: "settled", is_deleted: true, is_told: false };
+      return { id, state: "settled", is_deleted: true, is_told: false, is_untold: isNew };
     case "present":
       return {
         id,
@@ -176,6 +177,7 @@ function toVerdict(id: MessageId, verdict: Settlement, event: EventData | undefi
         main_ref: verdict.main.ref,
         flags: verdict.main.flags,
         is_told: event?.type === "message.created",
+        is_untold: false,
       };
   }
 }
@@ -190,9 +192,11 @@ async function writeVerdicts(trx: Database, verdicts: readonly Verdict[]): Promi
       main_folder_id = case when v.is_deleted then null else coalesce(v.main_folder_id, m.main_folder_id) end,
       main_ref = case when v.is_deleted then null else coalesce(v.main_ref, m.main_ref) end,
       flags = coalesce(v.flags, m.flags),
-      told_at = case when v.is_told then now() else m.told_at end
+      told_at = case when v.is_told then now() else m.told_at end,
+      is_untold = v.is_untold,
+      missing_since = case when v.state = 'missing' then now() end
     from jsonb_to_recordset(${JSON.stringify(verdicts)}::jsonb) as v (id text, state text, is_deleted boolean, direction text, special_use text,
-      main_folder_id text, main_ref text, flags text[], is_told boolean)
+      main_folder_id text, main_ref text, flags text[], is_told boolean, is_untold boolean)
     where m.id = v.id
   `.execute(trx);
 }

@@ -52,6 +52,8 @@ export interface MailboxState {
   /** Instants in ms since 1970. */
   nextDueAt: number;
   importDueAt: number;
+  /** When all folders are looked at once more, to be certain of something; null where nothing is open. */
+  searchDueAt: number | null;
   tokenExpiresAt: number | null;
   pollEveryMs: number;
   lastSuccessAt: number | null;
@@ -152,13 +154,14 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
   /** Nobody forbids it, and either it is time or somebody saw something. A wake does not cut the pause after a failure short; `sync` does. */
   function isReady(): boolean {
     if (state.isPaused || state.waitsForOwner) return false;
-    return state.nextDueAt <= Date.now() || (state.failing === null && isWoken(state));
+    return state.nextDueAt <= Date.now() || (state.failing === null && (isWoken(state) || isSearchDue(state)));
   }
 
   function waitMs(): number | undefined {
     if (state.isPaused || state.waitsForOwner) return undefined;
     const importDueAt = state.needsImport && importing === undefined && state.failing === null ? state.importDueAt : state.nextDueAt;
-    return Math.max(1, Math.min(state.nextDueAt, importDueAt) - Date.now());
+    const searchDueAt = state.failing === null ? (state.searchDueAt ?? state.nextDueAt) : state.nextDueAt;
+    return Math.max(1, Math.min(state.nextDueAt, importDueAt, searchDueAt) - Date.now());
   }
 
   /** A history that grows while nothing may be looked at (a paused mailbox that is woken again and again) is cut as well. */
@@ -230,7 +233,7 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
   async function look(): Promise<void> {
     const isFull = state.wakes.all || state.nextDueAt <= Date.now() || !state.isOpen;
     const isThorough = state.nextDueAt <= Date.now();
-    const paths = isFull ? null : state.wakes.paths;
+    const paths = isFull || isSearchDue(state) ? null : state.wakes.paths;
     state.wakes = { all: false, paths: [] };
     try {
       if (!state.isOpen) await open();
@@ -288,6 +291,8 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
       listingsSeen += 1;
     }
     if (result.more) addWake(state, paths ?? []);
+    if (result.lookAgainMs !== undefined) state.searchDueAt = Date.now() + result.lookAgainMs;
+    else if (paths === null) state.searchDueAt = null;
     return result;
   }
 
@@ -387,6 +392,7 @@ function firstState(): MailboxState {
     importFailing: null,
     nextDueAt: 0,
     importDueAt: 0,
+    searchDueAt: null,
     tokenExpiresAt: null,
     pollEveryMs: 60 * 60_000,
     lastSuccessAt: null,
@@ -405,6 +411,10 @@ function addWake(state: MailboxState, paths: readonly string[]): void {
 
 function isWoken(state: MailboxState): boolean {
   return state.wakes.all || state.wakes.paths.length > 0;
+}
+
+function isSearchDue(state: MailboxState): boolean {
+  return state.searchDueAt !== null && state.searchDueAt <= Date.now();
 }
 
 interface FailureCause {

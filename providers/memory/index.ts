@@ -58,6 +58,7 @@ function open(settings: MemorySettings, credentials: MemoryCredentials, options:
     await new Promise((resolve) => setImmediate(resolve));
     signal?.throwIfAborted();
     if (isClosed) throw new MailError("unavailable", { doing: `${doing} on a closed connection` });
+    mailbox.beforeAnswer?.(doing);
     if (mailbox.failure !== undefined) throw mailbox.failure;
     if (mailbox.password !== credentials.password) throw new MailError("authentication_failed", { doing });
     return answer();
@@ -198,6 +199,7 @@ function forEachThere<Done>(
 function folderAt(mailbox: MemoryMailbox, scope: SyncScope): StoredFolder {
   const folder = mailbox.folders.get(scope.path);
   if (folder === undefined) throw new MailError("not_found", { doing: "selecting a folder" });
+  if (folder.failure !== undefined) throw folder.failure;
   return folder;
 }
 

@@ -34,9 +34,11 @@ export interface StoredMessage {
 export interface StoredFolder {
   readonly path: string;
   readonly role: FolderRole;
-  readonly uidValidity: number;
+  uidValidity: number;
   uidNext: number;
   modseq: number;
+  /** Reading this folder fails with this while it is set. */
+  failure: MailError | undefined;
   readonly messages: Map<number, StoredMessage>;
 }
 
@@ -50,13 +52,19 @@ export interface MemoryMailbox {
   /** Every call fails with this while it is set: the server is gone, throttles, or has a new password. */
   failure: MailError | undefined;
   readonly listeners: Set<(path: string) => void>;
+  /** Called before each question is answered: what another mail program does between two of them. */
+  beforeAnswer: ((doing: string) => void) | undefined;
   append(path: string, message: NewMessage): number;
   setFlags(path: string, uid: number, flags: Flags): void;
   expunge(path: string, uids: readonly number[]): void;
   /** As COPY does it: everything of the message stays as it is, and it gets the target's next UID. */
   copy(path: string, uid: number, to: string): number;
   renameFolder(path: string, to: string): void;
+  /** As MOVE does it; answers with the new UID. */
+  move(path: string, uid: number, to: string): number;
   createFolder(path: string, role?: FolderRole): void;
+  /** What a server does that lost count: the same messages under new UIDs and a new UIDVALIDITY. */
+  renumber(path: string): void;
   deleteFolder(path: string): void;
 }
 
@@ -95,6 +103,7 @@ function createMailbox(): MemoryMailbox {
     listeners,
     password: "memory",
     failure: undefined,
+    beforeAnswer: undefined,
     append(path, message) {
       const folder = folderAt(path);
       const uid = folder.uidNext;
@@ -138,10 +147,27 @@ function createMailbox(): MemoryMailbox {
         mailbox.renameFolder(below, `${to}${below.slice(path.length)}`);
       announce(path);
     },
+    move(path, uid, to) {
+      const newUid = mailbox.copy(path, uid, to);
+      mailbox.expunge(path, [uid]);
+      return newUid;
+    },
     createFolder(path, role = "none") {
       if (folders.has(path)) return;
       lastUidValidity += 1;
-      folders.set(path, { path, role, uidValidity: lastUidValidity, uidNext: 1, modseq: 1, messages: new Map() });
+      folders.set(path, { path, role, uidValidity: lastUidValidity, uidNext: 1, modseq: 1, failure: undefined, messages: new Map() });
+    },
+    renumber(path) {
+      const folder = folderAt(path);
+      lastUidValidity += 1;
+      folder.uidValidity = lastUidValidity;
+      const messages = [...folder.messages.values()];
+      folder.messages.clear();
+      for (const message of messages) {
+        folder.messages.set(folder.uidNext, { ...message, uid: folder.uidNext });
+        folder.uidNext += 1;
+      }
+      announce(path);
     },
     deleteFolder(path) {
       folders.delete(path);

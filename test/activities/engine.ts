@@ -39,6 +39,7 @@ export interface TestMailbox {
 
 export interface EngineOptions {
   readonly pageSize?: number;
+  readonly graceMs?: number;
   /** A database of the test's own, migrated; without one it is a clone of the template. */
   readonly databaseUrl?: string;
 }
@@ -66,7 +67,13 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
     deliverer,
     draining: new AbortController().signal,
     allowPrivateNetworks: ["127.0.0.0/8"],
-    sync: { pageSize: options.pageSize ?? 500, pollFloorMs: 3_600_000, statusPollMs: 1_000, idleConnectionsPerShard: 500 },
+    sync: {
+      pageSize: options.pageSize ?? 500,
+      pollFloorMs: 3_600_000,
+      statusPollMs: 1_000,
+      graceMs: options.graceMs ?? 60_000,
+      idleConnectionsPerShard: 500,
+    },
   };
   const activities = createActivities(deps, sessions);
   const customerId = newId("customer");

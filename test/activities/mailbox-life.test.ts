@@ -68,7 +68,7 @@ describe("folders", () => {
     await onServer(mailbox, async (client) => void (await client.mailboxDelete("Projects/Größe")));
     const { missing } = await look(mailbox.id);
     expect(missing).toBe(1);
-    await engine.run((run) => run.classifyMessages({ mailboxId: mailbox.id, isSearchComplete: true }));
+    await look(mailbox.id);
     const types = await typesOf(mailbox.id);
     expect(types).toContain("folder.deleted");
     expect(types).toContain("message.deleted");
