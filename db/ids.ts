@@ -23,12 +23,18 @@ export function derivedId<Kind extends IdKind>(kind: Kind, ...words: readonly st
 
 /** 16 bytes in 22 characters, padded so that the text sorts as the bytes do. */
 export function base58(bytes: Uint8Array): string {
-  let value = 0n;
-  for (const byte of bytes) value = (value << 8n) | BigInt(byte);
-  let text = "";
-  while (value > 0n) {
-    text = alphabet.charAt(Number(value % 58n)) + text;
-    value /= 58n;
+  // Digit by digit, the lowest first: a third of what BigInt takes, and a first sync makes two ids a message.
+  const digits: number[] = [];
+  for (const byte of bytes) {
+    let carry = byte;
+    for (let i = 0; i < digits.length; i++) {
+      carry += (digits[i] ?? 0) * 256;
+      digits[i] = carry % 58;
+      carry = (carry / 58) | 0;
+    }
+    for (; carry > 0; carry = (carry / 58) | 0) digits.push(carry % 58);
   }
+  let text = "";
+  for (const digit of digits) text = alphabet.charAt(digit) + text;
   return text.padStart(Math.ceil((bytes.length * 8) / Math.log2(58)), "1");
 }

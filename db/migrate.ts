@@ -5,6 +5,7 @@ import { loadConfigOrExit } from "../config.ts";
 import { type Database, openDatabase } from "./database.ts";
 import * as foundation from "./migrations/2026_11_21_foundation.ts";
 import * as messageMeaning from "./migrations/2026_11_21_message_meaning.ts";
+import * as reading from "./migrations/2026_11_21_reading.ts";
 import * as settings from "./migrations/2026_11_21_settings.ts";
 import * as sync from "./migrations/2026_11_21_sync.ts";
 
@@ -12,6 +13,7 @@ import * as sync from "./migrations/2026_11_21_sync.ts";
 const migrations: Readonly<Record<string, Migration>> = {
   "2026_11_21_foundation": foundation,
   "2026_11_21_message_meaning": messageMeaning,
+  "2026_11_21_reading": reading,
   "2026_11_21_settings": settings,
   "2026_11_21_sync": sync,
 };

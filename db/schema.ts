@@ -109,6 +109,8 @@ export interface MailboxesTable {
   /** The settings that what is stored agrees with; null before the first look. */
   settled_sync: JsonOrNull<SyncSettings>;
   retained_at: InstantOrNull;
+  /** Cursors of the feed of changes from before this transaction are too old. */
+  changes_floor: Generated<string>;
   deleted_at: InstantOrNull;
   created_at: CreatedAt;
   updated_at: ColumnType<Date, Date | string | undefined, Date | string>;
@@ -201,6 +203,10 @@ export interface MessagesTable {
   missing_since: InstantOrNull;
   /** It lost its place before anybody was told of it: when it turns up, it is new. */
   is_untold: Generated<boolean>;
+  /** The words by which it is found (domain/search-terms.ts); null until they are written. */
+  terms: ColumnType<string | null, string | null | undefined, string | null>;
+  /** The transaction that changed the row last: the database sees to it. */
+  revision: ColumnType<string, never, never>;
   created_at: CreatedAt;
 }
 
@@ -212,6 +218,8 @@ export interface MessageLocationsTable {
   mailbox_id: MailboxId;
   flags: string[];
   generation: number;
+  /** The message's own; the database fills it in where an insert leaves it out. */
+  received_at: InstantOrNull;
 }
 
 /** Messages that could not be fetched or stored, by folder and ref. */

@@ -2,12 +2,13 @@ import { sql } from "kysely";
 import { directionOf, type Self } from "../domain/direction.ts";
 import { identityOf, threadIdentityOf } from "../domain/identity.ts";
 import type { CustomerId, MailboxId, MessageId } from "../domain/ids.ts";
-import type { RemoteMessage } from "../domain/message.ts";
+import type { Flags, RemoteMessage } from "../domain/message.ts";
 import type { ChangePage, FlagChange, HistoryPage, SyncCursor } from "../domain/sync.ts";
 import type { Connection, Database } from "./database.ts";
 import { recordEvents } from "./events.ts";
 import type { SyncFolder } from "./folder-sync.ts";
 import { derivedId } from "./ids.ts";
+import { termsOf } from "./message-search.ts";
 import { type MessageText, saveMessageTexts } from "./message-texts.ts";
 import { removeAbsent, removePlaces, removeStale } from "./places.ts";
 
@@ -149,39 +150,46 @@ async function storeMessages(
     recipients_total: message.recipientsTotal,
     direction: directionOf(message, folder.role, owner.self),
     state: stateOf(message),
+    terms: termsOf(owner, message, snippets.get(message.ref) ?? null),
   }));
   // One row per id and per ref: a provider may name a message twice in a page, and ON CONFLICT does not touch a row twice in one statement.
   // Sorted by id, so that two lanes that store the same messages lock them in one order.
   const byId = [...new Map(rows.map((row) => [row.id, row])).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
-  const places = [...new Map(rows.map((row) => [row.ref, { ref: row.ref, message_id: row.id, flags: row.flags }])).values()];
-
   const { rows: inserted } = await sql<{ id: MessageId }>`
     insert into messages (id, customer_id, mailbox_id, thread_id, message_id, envelope, subject, flags, size_bytes, received_at, attachments,
-      text_part, snippet, traits, defects, recipients_total, direction, special_use, main_folder_id, main_ref, state)
+      text_part, snippet, traits, defects, recipients_total, direction, special_use, main_folder_id, main_ref, state, terms)
     select m.id, ${owner.customerId}, ${owner.mailboxId}, m.thread_id, m.message_id, m.envelope, m.subject, m.flags, m.size_bytes, m.received_at,
-      m.attachments, nullif(m.text_part, 'null'::jsonb), m.snippet, m.traits, m.defects, m.recipients_total, m.direction, ${folder.role}, ${folder.id}, m.ref, m.state
+      m.attachments, nullif(m.text_part, 'null'::jsonb), m.snippet, m.traits, m.defects, m.recipients_total, m.direction, ${folder.role}, ${folder.id}, m.ref,
+      m.state, m.terms
     from jsonb_to_recordset(${JSON.stringify(byId)}::jsonb) as m (id text, ref text, thread_id text, message_id text, envelope jsonb, subject text,
       flags text[], size_bytes int, received_at timestamptz, attachments jsonb, text_part jsonb, snippet text,
-      traits jsonb, defects text[], recipients_total int, direction text, state text)
+      traits jsonb, defects text[], recipients_total int, direction text, state text, terms tsvector)
     on conflict (id) do update set
       message_id = excluded.message_id, envelope = excluded.envelope, subject = excluded.subject, flags = excluded.flags,
       size_bytes = excluded.size_bytes, received_at = excluded.received_at, attachments = excluded.attachments, text_part = excluded.text_part,
       snippet = excluded.snippet, traits = excluded.traits, defects = excluded.defects,
       recipients_total = excluded.recipients_total, direction = excluded.direction, special_use = excluded.special_use, main_folder_id = excluded.main_folder_id,
-      main_ref = excluded.main_ref, state = 'settled', is_deleted = false, is_forgotten = false
+      main_ref = excluded.main_ref, state = 'settled', terms = excluded.terms, is_deleted = false, is_forgotten = false
     where messages.is_forgotten
     returning id
   `.execute(trx);
+  const added = new Set(inserted.map((row) => row.id));
+  // A message that was there before has an instant of its own: the database looks it up where none is given.
+  const places = [...new Map(rows.map((row) => [row.ref, placeOf(row, added.has(row.id))])).values()];
   await sql`
-    insert into message_locations (folder_id, ref, message_id, customer_id, mailbox_id, flags, generation)
-    select ${folder.id}, l.ref, l.message_id, ${owner.customerId}, ${owner.mailboxId}, l.flags, ${folder.generation}
-    from jsonb_to_recordset(${JSON.stringify(places)}::jsonb) as l (ref text, message_id text, flags text[])
-    on conflict (folder_id, ref) do update set message_id = excluded.message_id, flags = excluded.flags, generation = excluded.generation
+    insert into message_locations (folder_id, ref, message_id, customer_id, mailbox_id, flags, generation, received_at)
+    select ${folder.id}, l.ref, l.message_id, ${owner.customerId}, ${owner.mailboxId}, l.flags, ${folder.generation}, l.received_at
+    from jsonb_to_recordset(${JSON.stringify(places)}::jsonb) as l (ref text, message_id text, flags text[], received_at timestamptz)
+    on conflict (folder_id, ref) do update
+    set message_id = excluded.message_id, flags = excluded.flags, generation = excluded.generation, received_at = excluded.received_at
   `.execute(trx);
 
-  const known = new Set(inserted.map((row) => row.id));
-  const seenBefore = byId.filter((row) => !known.has(row.id)).map((row) => row.id);
+  const seenBefore = byId.filter((row) => !added.has(row.id)).map((row) => row.id);
   await markChanged(trx, seenBefore, folder);
+}
+
+function placeOf(row: { readonly ref: string; readonly id: MessageId; readonly flags: Flags; readonly received_at: string }, isAdded: boolean) {
+  return { ref: row.ref, message_id: row.id, flags: row.flags, received_at: isAdded ? row.received_at : null };
 }
 
 /** Messages of the registry that turned up in this folder: looked at again where that can matter. */
