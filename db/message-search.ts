@@ -1,12 +1,370 @@
-import type { CustomerId, MailboxId } from "../domain/ids.ts";
-import type { RemoteMessage } from "../domain/message.ts";
-import { toTermVector } from "../domain/search-terms.ts";
+import { type RawBuilder, sql } from "kysely";
+import type { FolderRole } from "../domain/folder.ts";
+import type { CustomerId, FolderId, MailboxId, MessageId, ThreadId } from "../domain/ids.ts";
+import type { Direction, RemoteMessage } from "../domain/message.ts";
+import { attachmentTerm, factsQuery, mailboxTerm, monthTerm, personTerm, type SearchQuery, toTermVector, traitTerm } from "../domain/search-terms.ts";
+import type { TraitKind } from "../domain/traits.ts";
+import type { Page, PageCursor, PageRequest } from "./pages.ts";
+import type { Scope, ScopedConnection } from "./scope.ts";
+import { inTransaction } from "./transaction.ts";
 
-/** What a new message is found by: see `saveTerms` for what is kept of it later. */
+export interface MessageFilter {
+  readonly mailboxId?: MailboxId | undefined;
+  readonly folderId?: FolderId | undefined;
+  readonly role?: FolderRole | undefined;
+  readonly threadId?: ThreadId | undefined;
+  readonly direction?: Direction | undefined;
+  /** An address that the message names, as sender or recipient. */
+  readonly contact?: string | undefined;
+  /** At or after. */
+  readonly receivedFrom?: string | undefined;
+  /** Before. */
+  readonly receivedBefore?: string | undefined;
+  readonly isUnread?: boolean | undefined;
+  readonly isFlagged?: boolean | undefined;
+  /** An attachment that is no part of the text's own looks. */
+  readonly hasAttachment?: boolean | undefined;
+  readonly trait?: TraitKind | undefined;
+  readonly search?: SearchQuery | undefined;
+}
+
+export const messageOrders = ["newest", "oldest"] as const;
+export type MessageOrder = (typeof messageOrders)[number];
+
+export interface FoundMessage {
+  readonly id: MessageId;
+  readonly page_at: string;
+}
+
+/** What one page may cost. */
+export interface SearchBounds {
+  /** Rows of a first walk. */
+  readonly firstWalk: number;
+  /** Rows of the second and last one, where no index of words can help. */
+  readonly longWalk: number;
+  /** Matches that are read in one slice, in no order. */
+  readonly sliceMax: number;
+  /** Slices of one page. They double, so that few reach over decades; those that hold too much are cut again. */
+  readonly slicesMax: number;
+  /** Folders that are merged by time. A customer with more of one role has so many mailboxes that walking finds it. */
+  readonly foldersMax: number;
+}
+
+/** Each walk and slice is some milliseconds in memory. A first walk fills a page with whatever one message in thirty has. */
+const usualBounds: SearchBounds = { firstWalk: 1_500, longWalk: 20_000, sliceMax: 1_000, slicesMax: 30, foldersMax: 60 };
+
+/**
+ * The ids of one page, in the order of time, at a bounded price whatever is asked for. Two ways lead there. *Walking* reads an index in the order of
+ * time and leaves out what does not match: quick where matches are common. *Looking up* asks the index of words, which knows no order: quick where
+ * they are rare. What they are shows: the page is walked for, and if that does not fill it the rest is looked up, in slices of time that hold few
+ * matches each. When all is spent before the page is full, it is short and `next` says where to go on.
+ */
+export async function findMessages(
+  db: ScopedConnection,
+  scope: Scope,
+  filter: MessageFilter,
+  { limit, after, order }: PageRequest & { readonly order: MessageOrder },
+  bounds: SearchBounds = usualBounds,
+): Promise<Page<FoundMessage>> {
+  const { firstWalk, longWalk, foldersMax } = bounds;
+  const folders = await foldersOf(db, filter, foldersMax + 1);
+  if (folders?.length === 0) return { rows: [], next: undefined };
+  const search: Search = { db, scope, filter, order, bounds, folders: folders !== undefined && folders.length <= foldersMax ? folders : undefined };
+  const narrow = narrowQuery(scope, filter);
+  const found: FoundMessage[] = [];
+  let position = after;
+  for (const budget of narrow === undefined ? [firstWalk, longWalk] : [firstWalk]) {
+    const walked = await walk(search, { position, budget, limit: limit + 1 - found.length });
+    found.push(...walked.rows);
+    if (found.length > limit || walked.end === undefined) return cut(found, limit, undefined);
+    position = walked.end;
+  }
+  if (narrow === undefined || position === undefined) return cut(found, limit, position);
+  const rest = await lookUp(search, narrow, { position, limit: limit + 1 - found.length });
+  return cut([...found, ...rest.rows], limit, rest.next);
+}
+
+interface Search {
+  readonly db: ScopedConnection;
+  readonly scope: Scope;
+  readonly filter: MessageFilter;
+  readonly order: MessageOrder;
+  readonly bounds: SearchBounds;
+  /** Read by their places, merged by time; undefined for all, or for too many to merge. */
+  readonly folders: readonly FolderId[] | undefined;
+}
+
+/** The page, and where to go on: behind its last row if more is known to follow, else where the search ended. */
+function cut(found: readonly FoundMessage[], limit: number, end: PageCursor | undefined): Page<FoundMessage> {
+  const rows = found.slice(0, limit);
+  const last = rows.at(-1);
+  return { rows, next: found.length > limit && last !== undefined ? { at: last.page_at, id: last.id } : end };
+}
+
+/** The folders that hold what is asked for, where role or folder say so. */
+async function foldersOf(
+  db: ScopedConnection,
+  { folderId, role, mailboxId }: MessageFilter,
+  limit: number,
+): Promise<readonly FolderId[] | undefined> {
+  if (folderId === undefined && role === undefined) return undefined;
+  let query = db.selectFrom("folders").select("id");
+  if (folderId !== undefined) query = query.where("id", "=", folderId);
+  else if (role !== undefined) query = query.where("role", "=", role);
+  if (mailboxId !== undefined) query = query.where("mailbox_id", "=", mailboxId);
+  return (await query.limit(limit).execute()).map((row) => row.id);
+}
+
+/** Terms by which the index of words narrows the search; undefined if there are none. */
+function narrowQuery(
+  { customerId, mailboxId: scopeMailbox }: Scope,
+  { search, contact, hasAttachment, trait, mailboxId }: MessageFilter,
+): string | undefined {
+  const facts = [
+    ...(contact === undefined ? [] : [personTerm(contact)]),
+    ...(hasAttachment === true ? [attachmentTerm] : []),
+    ...(trait === undefined ? [] : [traitTerm(trait)]),
+  ];
+  if (facts.length === 0 && search?.narrow === undefined) return undefined;
+  const within = mailboxId ?? scopeMailbox;
+  if (within !== null) facts.push(mailboxTerm(within));
+  return [...(search?.narrow === undefined ? [] : [search.narrow]), ...(facts.length === 0 ? [] : [factsQuery(customerId, facts)])].join(" & ");
+}
+
+/** What an index in the order of time can tell of `m`: whose it is, and which of the indexes. */
+function sourceConditions({ scope, filter }: Search): RawBuilder<boolean>[] {
+  const conditions = [sql<boolean>`m.customer_id = ${scope.customerId}`];
+  const mailboxes = new Set([scope.mailboxId ?? undefined, filter.mailboxId].filter((id) => id !== undefined));
+  for (const id of mailboxes) conditions.push(sql<boolean>`m.mailbox_id = ${id}`);
+  // Word for word as in the partial indexes.
+  if (filter.isUnread === true) conditions.push(sql<boolean>`not ('seen' = any(m.flags))`);
+  if (filter.isFlagged === true) conditions.push(sql<boolean>`'flagged' = any(m.flags)`);
+  return conditions;
+}
+
+/** Everything that is asked of `m` besides. */
+function otherConditions({ scope, filter }: Search): RawBuilder<boolean>[] {
+  const { role, threadId, direction, contact, isUnread, isFlagged, hasAttachment, trait, search } = filter;
+  const conditions = [sql<boolean>`not m.is_deleted`, sql<boolean>`m.main_folder_id is not null`];
+  if (role !== undefined) conditions.push(sql<boolean>`m.special_use = ${role}`);
+  if (threadId !== undefined) conditions.push(sql<boolean>`m.thread_id = ${threadId}`);
+  if (direction !== undefined) conditions.push(sql<boolean>`m.direction = ${direction}`);
+  if (isUnread === false) conditions.push(sql<boolean>`'seen' = any(m.flags)`);
+  if (isFlagged === false) conditions.push(sql<boolean>`not ('flagged' = any(m.flags))`);
+  if (hasAttachment !== undefined) {
+    conditions.push(sql<boolean>`jsonb_path_exists(m.attachments, '$[*] ? (@.isInline == false)') = ${hasAttachment}`);
+  }
+  if (trait !== undefined) conditions.push(sql<boolean>`m.traits @> ${JSON.stringify([{ kind: trait }])}::jsonb`);
+  if (contact !== undefined) conditions.push(sql<boolean>`m.terms @@ ${factsQuery(scope.customerId, [personTerm(contact)])}::tsquery`);
+  if (search !== undefined) conditions.push(sql<boolean>`m.terms @@ ${search.all}::tsquery`);
+  return conditions;
+}
+
+function all(conditions: readonly RawBuilder<boolean>[]): RawBuilder<boolean> {
+  return sql<boolean>`${sql.join(conditions, sql` and `)}`;
+}
+
+/** What is asked of the time, for a row with these columns: the filter's bounds, and behind the position. */
+function timeConditions({ filter, order }: Search, position: PageCursor | undefined, at: string, id: string): RawBuilder<boolean>[] {
+  const [instant, key] = [sql.ref(at), sql.ref(id)];
+  const conditions: RawBuilder<boolean>[] = [];
+  if (filter.receivedFrom !== undefined) conditions.push(sql<boolean>`${instant} >= ${filter.receivedFrom}::timestamptz`);
+  if (filter.receivedBefore !== undefined) conditions.push(sql<boolean>`${instant} < ${filter.receivedBefore}::timestamptz`);
+  if (position === undefined) return conditions;
+  const there = sql`${position.at}::timestamptz`;
+  conditions.push(
+    order === "newest"
+      ? sql<boolean>`${instant} <= ${there} and (${instant} < ${there} or ${key} > ${position.id})`
+      : sql<boolean>`${instant} >= ${there} and (${instant} > ${there} or ${key} < ${position.id})`,
+  );
+  return conditions;
+}
+
+/** The order of every listing, and of its indexes: newest first and equal instants by id, or exactly the other way round. */
+function inOrder(order: MessageOrder, at: string, id: string): RawBuilder<unknown> {
+  return order === "newest" ? sql`${sql.ref(at)} desc, ${sql.ref(id)}` : sql`${sql.ref(at)}, ${sql.ref(id)} desc`;
+}
+
+interface Stretch {
+  readonly position: PageCursor | undefined;
+  /** How many rows are looked at. */
+  readonly budget: number;
+  /** How many matches are enough. */
+  readonly limit: number;
+  /** Only up to this instant: a month's end. */
+  readonly until?: string | undefined;
+}
+
+interface Walked {
+  readonly rows: readonly FoundMessage[];
+  /** The last row that was looked at, if the budget ended before the messages and the page did. */
+  readonly end: PageCursor | undefined;
+}
+
+/** Reads messages in the order of time and keeps what matches: it stops as soon as there are enough. */
+async function walk(search: Search, stretch: Stretch): Promise<Walked> {
+  const rowsInOrder = search.folders === undefined ? messagesInOrder(search, stretch) : placesInOrder(search, search.folders, stretch);
+  // A place leads to its message one by one, in order; a message that is read in order is there already. OFFSET 0 keeps the planner from any other way.
+  const source =
+    search.folders === undefined
+      ? sql`${rowsInOrder} s cross join lateral (select s.*) m`
+      : sql`${rowsInOrder} s cross join lateral (select * from messages where id = s.id offset 0) m`;
+  const { rows } = await sql<FoundMessage>`
+    select s.id, s.received_at::text as page_at from ${source}
+    where ${all([...otherConditions(search), ...(search.folders === undefined ? [] : sourceConditions(search))])}
+    order by ${inOrder(search.order, "s.received_at", "s.id")} limit ${stretch.limit}
+  `.execute(search.db);
+  if (rows.length === stretch.limit) return { rows, end: undefined };
+  const { rows: last } = await sql<FoundMessage>`
+    select s.id, s.received_at::text as page_at from ${rowsInOrder} s
+    order by ${inOrder(search.order, "s.received_at", "s.id")} offset ${stretch.budget - 1} limit 1
+  `.execute(search.db);
+  return { rows, end: last[0] === undefined ? undefined : { at: last[0].page_at, id: last[0].id } };
+}
+
+function messagesInOrder(search: Search, { position, budget, until }: Stretch): RawBuilder<unknown> {
+  const conditions = [
+    ...sourceConditions(search),
+    ...timeConditions(search, position, "m.received_at", "m.id"),
+    ...untilCondition(search, until, "m"),
+  ];
+  const { threadId } = search.filter;
+  // A thread is small: it is read whole and sorted, whatever the planner thinks of it.
+  const from = threadId === undefined ? sql`messages m` : sql`(select * from messages where thread_id = ${threadId} offset 0) m`;
+  return sql`(select m.* from ${from} where ${all(conditions)} order by ${inOrder(search.order, "m.received_at", "m.id")} limit ${budget})`;
+}
+
+/** The places of these folders merged by time, each message once: one that lies twice in them stands beside itself. */
+function placesInOrder(search: Search, folders: readonly FolderId[], { position, budget, until }: Stretch): RawBuilder<unknown> {
+  const conditions = [...timeConditions(search, position, "l.received_at", "l.message_id"), ...untilCondition(search, until, "l")];
+  const order = inOrder(search.order, "l.received_at", "l.message_id");
+  return sql`(
+    select distinct on (l.received_at, l.message_id) l.message_id as id, l.received_at
+    from unnest(${folders}::text[]) as f (id)
+    cross join lateral (
+      select l.message_id, l.received_at from message_locations l
+      where ${all([sql<boolean>`l.folder_id = f.id`, ...conditions])}
+      order by ${order} limit ${budget}
+    ) l
+    order by ${order} limit ${budget}
+  )`;
+}
+
+function untilCondition({ order }: Search, until: string | undefined, alias: string): RawBuilder<boolean>[] {
+  if (until === undefined) return [];
+  const at = sql.ref(`${alias}.received_at`);
+  return [order === "newest" ? sql<boolean>`${at} >= ${until}::timestamptz` : sql<boolean>`${at} < ${until}::timestamptz`];
+}
+
+/** Everything behind the position that the index of words finds: at once if it is little, else month by month, more and more of them at a time. */
+async function lookUp(
+  search: Search,
+  narrow: string,
+  { position, limit }: { readonly position: PageCursor; readonly limit: number },
+): Promise<Page<FoundMessage>> {
+  return inTransaction(search.db, async (trx) => {
+    const here: Search = { ...search, db: trx };
+    // Nothing but the index of words is left to the planner, which knows little of how often terms occur together.
+    await sql`set local enable_seqscan = off`.execute(trx);
+    const whole = await readSlice(here, narrow, position);
+    if (whole !== undefined) return { rows: whole.slice(0, limit), next: undefined };
+    const months = await monthsAhead(here, position);
+    const found: FoundMessage[] = [];
+    let width = 1;
+    let at = 0;
+    for (let slices = 0; at < months.length && found.length < limit; slices++) {
+      const slice = months.slice(at, at + width);
+      if (slices === search.bounds.slicesMax) return { rows: found, next: beginningOf(here, slice[0] ?? "") };
+      const terms = slice.map((month) => factsQuery(search.scope.customerId, [monthTerm(month)])).join(" | ");
+      const rows = await readSlice(here, `${narrow} & (${terms})`, position);
+      if (rows === undefined && width > 1) {
+        width = Math.ceil(width / 4);
+        continue;
+      }
+      if (rows === undefined) {
+        // So many in one month: they are found by walking through it.
+        const start = at === 0 ? position : beginningOf(here, slice[0] ?? "");
+        const walked = await walk(here, {
+          position: start,
+          budget: search.bounds.longWalk,
+          limit: limit - found.length,
+          until: endOf(here, slice[0] ?? ""),
+        });
+        found.push(...walked.rows);
+        if (walked.end !== undefined) return { rows: found, next: walked.end };
+      } else found.push(...rows);
+      at += slice.length;
+      width *= 2;
+    }
+    return { rows: found.slice(0, limit), next: undefined };
+  });
+}
+
+/** The matches of a query for the index of words, in order; undefined if they are too many to be looked at. */
+async function readSlice(search: Search, query: string, position: PageCursor): Promise<readonly FoundMessage[] | undefined> {
+  const conditions = [...sourceConditions(search), ...otherConditions(search), ...timeConditions(search, position, "m.received_at", "m.id")];
+  const inFolders =
+    search.folders === undefined
+      ? []
+      : [sql<boolean>`exists (select from message_locations l where l.message_id = m.id and l.folder_id = any(${search.folders}::text[]))`];
+  const { rows } = await sql<{ readonly candidates: number; readonly found: readonly FoundMessage[] }>`
+    with candidates as materialized (
+      select m.id, m.received_at, (${all([...conditions, ...inFolders])}) as is_wanted
+      from (select * from messages where terms @@ ${query}::tsquery offset 0) m limit ${search.bounds.sliceMax + 1}
+    )
+    select (select count(*) from candidates) as candidates, coalesce((
+      select json_agg(json_build_object('id', c.id, 'page_at', c.received_at::text) order by ${inOrder(search.order, "c.received_at", "c.id")})
+      from candidates c where c.is_wanted
+    ), '[]') as found
+  `.execute(search.db);
+  const [answer] = rows;
+  return answer === undefined || answer.candidates > search.bounds.sliceMax ? undefined : answer.found;
+}
+
+/** The months from the position to the other end of what there is, as `2026-11`, nearest first. */
+async function monthsAhead(search: Search, position: PageCursor): Promise<readonly string[]> {
+  const away = search.order === "newest" ? sql`min` : sql`max`;
+  const { rows } = await sql<{ readonly here: string; readonly there: string | null }>`
+    select to_char(${position.at}::timestamptz at time zone 'UTC', 'YYYY-MM') as here,
+      to_char(${away}(m.received_at) at time zone 'UTC', 'YYYY-MM') as there
+    from messages m where ${all(sourceConditions(search))}
+  `.execute(search.db);
+  const [here, there] = [monthNumber(rows[0]?.here ?? ""), monthNumber(rows[0]?.there ?? rows[0]?.here ?? "")];
+  const step = search.order === "newest" ? -1 : 1;
+  const count = Math.max(0, (there - here) * step) + 1;
+  return Array.from({ length: Math.min(count, monthsMax) }, (_, i) => monthName(here + i * step));
+}
+
+/** Two hundred years: instants that lie beyond are nobody's mail. */
+const monthsMax = 2_400;
+
+function monthNumber(month: string): number {
+  const [year, inYear] = month.split("-").map(Number);
+  return (year ?? 0) * 12 + (inYear ?? 1) - 1;
+}
+
+function monthName(number: number): string {
+  return `${String(Math.floor(number / 12)).padStart(4, "0")}-${String((number % 12) + 1).padStart(2, "0")}`;
+}
+
+/** The instant at which a month ends for who reads on in this order, as PostgreSQL writes it. */
+function endOf({ order }: Search, month: string): string {
+  return `${order === "newest" ? month : monthName(monthNumber(month) + 1)}-01 00:00:00+00`;
+}
+
+/** The position before everything of a month, for who reads on in this order: both count an instant's ids from one end or the other of this one. */
+function beginningOf({ order }: Search, month: string): PageCursor {
+  const before = `${order === "newest" ? monthName(monthNumber(month) + 1) : month}-01 00:00:00+00`;
+  return { at: before, id: lastId };
+}
+
+const lastId = `msg_${"z".repeat(22)}`;
+
+/** What a new message is found by. */
 export function termsOf(
   owner: { readonly customerId: CustomerId; readonly mailboxId: MailboxId },
-  { receivedAt, envelope, attachments }: RemoteMessage,
+  { receivedAt, envelope, attachments, traits }: RemoteMessage,
   snippet: string | null,
 ): string {
-  return toTermVector(owner.customerId, { mailboxId: owner.mailboxId, receivedAt, envelope, attachments, snippet, text: null });
+  return toTermVector(owner.customerId, { mailboxId: owner.mailboxId, receivedAt, envelope, attachments, traits, snippet, text: null });
 }

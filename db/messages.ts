@@ -1,45 +1,27 @@
 import { type ToldMessage, toToldMessage } from "../domain/events.ts";
-import type { FolderRole } from "../domain/folder.ts";
-import type { FolderId, MailboxId, MessageId, ThreadId } from "../domain/ids.ts";
-import type { Direction } from "../domain/message.ts";
-import { isBehind, type Page, type PageRequest, pageInstant, toPage } from "./pages.ts";
-import type { ScopedConnection } from "./scope.ts";
+import type { MessageId } from "../domain/ids.ts";
+import { type FoundMessage, findMessages, type MessageFilter, type MessageOrder } from "./message-search.ts";
+import type { Page, PageRequest } from "./pages.ts";
+import type { Scope, ScopedConnection } from "./scope.ts";
 
-export interface MessageFilter {
-  readonly mailboxId?: MailboxId | undefined;
-  readonly folderId?: FolderId | undefined;
-  readonly role?: FolderRole | undefined;
-  readonly threadId?: ThreadId | undefined;
-  readonly direction?: Direction | undefined;
-  /** At or after. */
-  readonly receivedFrom?: string | undefined;
-  /** Before. */
-  readonly receivedBefore?: string | undefined;
+/** Messages that still lie somewhere, in the order of time. A page may be short, or even empty, although more follow: `next` alone tells. */
+export async function listMessages(
+  db: ScopedConnection,
+  scope: Scope,
+  filter: MessageFilter,
+  request: PageRequest & { readonly order: MessageOrder },
+): Promise<Page<MessageRow>> {
+  const { rows: found, next } = await findMessages(db, scope, filter, request);
+  return { rows: await loadMessages(db, found), next };
 }
 
-/** Messages that still lie somewhere, newest first. */
-export async function listMessages(db: ScopedConnection, filter: MessageFilter, { limit, after }: PageRequest): Promise<Page<MessageRow>> {
-  let query = selectMessages(db).where("m.is_deleted", "=", false);
-  const { mailboxId, folderId, role, threadId, direction, receivedFrom, receivedBefore } = filter;
-  if (mailboxId !== undefined) query = query.where("m.mailbox_id", "=", mailboxId);
-  if (role !== undefined) query = query.where("m.special_use", "=", role);
-  if (threadId !== undefined) query = query.where("m.thread_id", "=", threadId);
-  if (direction !== undefined) query = query.where("m.direction", "=", direction);
-  if (receivedFrom !== undefined) query = query.where("m.received_at", ">=", new Date(receivedFrom));
-  if (receivedBefore !== undefined) query = query.where("m.received_at", "<", new Date(receivedBefore));
-  if (folderId !== undefined) {
-    // Scope limits the outer query's tables; a location belongs to the customer of its message.
-    query = query.where((eb) =>
-      eb.exists(eb.selectFrom("message_locations as l").select("l.ref").whereRef("l.message_id", "=", "m.id").where("l.folder_id", "=", folderId)),
-    );
-  }
-  if (after !== undefined) query = query.where(isBehind("m.received_at", "m.id", after));
-  const rows = await query
-    .orderBy("m.received_at", "desc")
-    .orderBy("m.id")
-    .limit(limit + 1)
-    .execute();
-  return toPage(rows, limit);
+/** These messages, in this order; what was deleted meanwhile is left out. */
+async function loadMessages(db: ScopedConnection, found: readonly FoundMessage[]): Promise<readonly MessageRow[]> {
+  if (found.length === 0) return [];
+  const ids = found.map((row) => row.id);
+  const rows = await selectMessages(db).where("m.id", "in", ids).where("m.is_deleted", "=", false).execute();
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  return ids.flatMap((id) => byId.get(id) ?? []);
 }
 
 /** The message, unless it is gone from every folder. */
@@ -95,6 +77,5 @@ function selectMessages(db: ScopedConnection) {
       "m.direction",
       "m.special_use",
       "m.main_ref",
-    ])
-    .select(pageInstant("m.received_at").as("page_at"));
+    ]);
 }

@@ -1,6 +1,7 @@
 import { type Address, normaliseAddress } from "./address.ts";
 import type { CustomerId, MailboxId } from "./ids.ts";
 import type { AttachmentInfo, Envelope } from "./message.ts";
+import type { Trait, TraitKind } from "./traits.ts";
 
 /** What of a message can be found by words, and the facts by which an index may narrow a search. */
 export interface Searchable {
@@ -8,6 +9,7 @@ export interface Searchable {
   readonly receivedAt: string;
   readonly envelope: Pick<Envelope, "subject" | "from" | "replyTo" | "to" | "cc" | "bcc">;
   readonly attachments: readonly Pick<AttachmentInfo, "fileName" | "isInline">[];
+  readonly traits: readonly Pick<Trait, "kind">[];
   readonly snippet: string | null;
   readonly text: string | null;
 }
@@ -65,7 +67,7 @@ function peopleOf(named: readonly Address[]): ReadonlySet<string> {
  * The message as PostgreSQL's text for a tsvector: each word with its places, so that a phrase can be told from its words, and the facts as terms that
  * no word can be. Every term begins with the customer's tag: the terms of one customer lie together in the index, and a search never reads another's.
  */
-export function toTermVector(customerId: CustomerId, { mailboxId, receivedAt, envelope, attachments, snippet, text }: Searchable): string {
+export function toTermVector(customerId: CustomerId, { mailboxId, receivedAt, envelope, attachments, traits, snippet, text }: Searchable): string {
   const tag = tagOf(customerId);
   const words = new PlacedWords();
   const named = [...envelope.from, ...envelope.replyTo, ...envelope.to, ...envelope.cc, ...envelope.bcc].slice(0, peopleMax);
@@ -81,6 +83,7 @@ export function toTermVector(customerId: CustomerId, { mailboxId, receivedAt, en
 
   let vector = `'${tag}${mailboxTerm(mailboxId)}' '${tag}${monthTerm(receivedAt)}'`;
   if (attachments.some((attachment) => !attachment.isInline)) vector += ` '${tag}${attachmentTerm}'`;
+  for (const { kind } of traits) vector += ` '${tag}${traitTerm(kind)}'`;
   for (const person of peopleOf(named)) vector += ` '${tag}${quoted(personTerm(person))}'`;
   for (const [word, at] of words.places) vector += ` '${tag}${word}':${at}`;
   return vector;
@@ -123,6 +126,10 @@ export function monthTerm(instant: string): string {
 }
 
 export const attachmentTerm = "!file";
+
+export function traitTerm(kind: TraitKind): string {
+  return `!${kind}`;
+}
 
 export function personTerm(address: string): string {
   return `@${normaliseAddress(address).slice(0, 320)}`;

@@ -3,14 +3,13 @@ import { findMessageTexts } from "../../db/message-texts.ts";
 import { findMessage, listMessages, readMessage } from "../../db/messages.ts";
 import type { ScopedConnection } from "../../db/scope.ts";
 import { catalogue, type MailErrorCode } from "../../domain/errors.ts";
-import { folderRoles } from "../../domain/folder.ts";
 import type { MessageId } from "../../domain/ids.ts";
-import { directions } from "../../domain/message.ts";
 import type { ApiDeps } from "../deps.ts";
 import { notFound } from "../errors.ts";
+import { messageQuery, readMessageQuery } from "../message-query.ts";
 import { messageSchema, messageWithTextSchema, toMessageBody } from "../message-schema.ts";
 import { route } from "../route.ts";
-import { idParams, idSchema, instantSchema, pageOf, pageQuery, toPageBody, toPageRequest } from "../schemas.ts";
+import { idParams, pageOf, toPageBody } from "../schemas.ts";
 
 const tags = ["Messages"];
 const auth = { scope: "messages:read", openToMailboxKeys: true } as const;
@@ -22,23 +21,18 @@ export const messageRoutes = [
       path: "/v1/messages",
       operationId: "listMessages",
       summary: "List messages",
-      description: "By the time the server took them in, newest first. Filters add up.",
+      description:
+        "By the time the server took them in. Filters add up. A page may hold fewer than `limit`, even none, while `nextCursor` is not null: " +
+        "what is rare in a large store is looked for a stretch at a time.",
       tags,
       auth,
-      query: z.strictObject({
-        ...pageQuery,
-        mailboxId: idSchema("mailbox").optional(),
-        folderId: idSchema("folder").optional().describe("Messages that lie in this folder, among others or not."),
-        role: z.enum(folderRoles).optional().describe("The message's role over all of its folders."),
-        threadId: idSchema("thread").optional(),
-        direction: z.enum(directions).optional(),
-        receivedFrom: instantSchema.optional().describe("At this instant or later."),
-        receivedBefore: instantSchema.optional(),
-      }),
+      query: messageQuery,
       response: pageOf(messageSchema),
     },
-    async ({ query, db }) =>
-      toPageBody("messages", await listMessages(db, query, toPageRequest("messages", query)), (row) => toMessageBody(readMessage(row))),
+    async ({ query, db, scope }) => {
+      const { filter, request, listing } = readMessageQuery(scope, query);
+      return toPageBody(listing, await listMessages(db, scope, filter, request), (row) => toMessageBody(readMessage(row)));
+    },
   ),
 
   route(

@@ -1,0 +1,81 @@
+import { z } from "zod";
+import { type MessageFilter, type MessageOrder, messageOrders } from "../db/message-search.ts";
+import type { PageRequest } from "../db/pages.ts";
+import type { Scope } from "../db/scope.ts";
+import { folderRoles } from "../domain/folder.ts";
+import { directions } from "../domain/message.ts";
+import { parseSearch } from "../domain/search-terms.ts";
+import { traitKinds } from "../domain/traits.ts";
+import { invalid } from "./errors.ts";
+import { idSchema, instantSchema, pageQuery, toPageRequest } from "./schemas.ts";
+
+/** An address as a person would write it: anything with an @ inside, for mail knows stranger ones than its standards do. */
+export const contactSchema = z
+  .string()
+  .max(320)
+  .regex(/^\S+@[^\s@]+$/, "an address")
+  .meta({ examples: ["bob@example.net"] });
+
+const yesOrNo = z.enum(["true", "false"]);
+
+/** Members of a listing's query that choose and order its messages, whatever else chooses them. */
+export const messageFilters = {
+  mailboxId: idSchema("mailbox").optional(),
+  direction: z.enum(directions).optional(),
+  receivedFrom: instantSchema.optional().describe("At this instant or later."),
+  receivedBefore: instantSchema.optional(),
+  unread: yesOrNo.optional(),
+  hasAttachment: yesOrNo.optional().describe("Attachments that a person would see as such; pictures within the text do not count."),
+  q: z
+    .string()
+    .min(1)
+    .max(300)
+    .optional()
+    .describe(
+      'Words that must all occur in subject, names and addresses, file names, preview or kept text: `invoice`, `"a phrase"`, `-unwanted`, `inv*`. ' +
+        "Without regard to case and accents. Addresses are found by their parts: `alice`, `example.com`.",
+    ),
+  sort: z.enum(messageOrders).default("newest"),
+};
+
+export const messageQuery = z.strictObject({
+  ...pageQuery,
+  ...messageFilters,
+  folderId: idSchema("folder").optional().describe("Messages that lie in this folder, among others or not."),
+  role: z.enum(folderRoles).optional().describe("The message's role over all of its folders."),
+  threadId: idSchema("thread").optional(),
+  contact: contactSchema.optional().describe("An address that the message names, as sender or recipient."),
+  flagged: yesOrNo.optional(),
+  trait: z.enum(traitKinds).optional(),
+});
+
+type MessageQuery = z.output<typeof messageQuery>;
+
+/** What a query asks for, and the name of its listing: a cursor of one order is none of the other. */
+export function readMessageQuery(
+  scope: Scope,
+  query: MessageQuery,
+): { readonly filter: MessageFilter; readonly request: PageRequest & { readonly order: MessageOrder }; readonly listing: string } {
+  const { receivedFrom, receivedBefore, q, sort: order } = query;
+  if (receivedFrom !== undefined && receivedBefore !== undefined && receivedFrom >= receivedBefore) {
+    throw invalid({ in: "query", pointer: "#/receivedBefore", detail: "is not after receivedFrom" });
+  }
+  const search = q === undefined ? undefined : parseSearch(scope.customerId, q);
+  if (q !== undefined && search === undefined) throw invalid({ in: "query", pointer: "#/q", detail: "holds no word to search for" });
+  const { mailboxId, folderId, role, threadId, direction, contact, trait } = query;
+  const listing = order === "newest" ? "messages" : "messages.oldest";
+  return {
+    filter: {
+      ...{ mailboxId, folderId, role, threadId, direction, contact, trait, receivedFrom, receivedBefore, search },
+      isUnread: toBoolean(query.unread),
+      isFlagged: toBoolean(query.flagged),
+      hasAttachment: toBoolean(query.hasAttachment),
+    },
+    request: { ...toPageRequest(listing, query), order },
+    listing,
+  };
+}
+
+function toBoolean(answer: z.output<typeof yesOrNo> | undefined): boolean | undefined {
+  return answer === undefined ? undefined : answer === "true";
+}
