@@ -1,17 +1,27 @@
 import { Context } from "@temporalio/activity";
 import type { Database } from "../db/database.ts";
-import { type FolderDifference, listSyncFolders, recordFolderCounts, recordFolderProblem, type SyncFolder, saveFolders } from "../db/folder-sync.ts";
+import {
+  type FolderDifference,
+  listFolderCursors,
+  listSyncFolders,
+  recordFolderCounts,
+  recordFolderProblem,
+  type SyncFolder,
+  saveFolders,
+} from "../db/folder-sync.ts";
 import { findWorkMailbox, recordImportStarted, recordSuccess, type WorkMailbox } from "../db/mailbox-state.ts";
 import { type BegunLook, beginLook, recordSearch } from "../db/missing.ts";
 import { listingProgress, pendingWork } from "../db/pending-work.ts";
 import { CursorMoved, type PageOwner, type PageTexts, storeChanges } from "../db/store-page.ts";
 import { MailError, toProblem } from "../domain/errors.ts";
+import type { RemoteFolder } from "../domain/folder.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import type { RemoteMessage } from "../domain/message.ts";
-import type { ListingProgress } from "../domain/sync.ts";
+import type { ListingProgress, ScopeState } from "../domain/sync.ts";
 import { makeSnippet } from "../mime/snippet.ts";
 import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "../sessions/sessions.ts";
+import { findRenames } from "./find-renames.ts";
 
 export interface FetchChangesInput {
   readonly mailboxId: MailboxId;
@@ -46,6 +56,8 @@ const roundsMax = 3;
 /** A folder that cannot be read may hold what is missing elsewhere, but not for ever. */
 const unreadMarginMs = 24 * 60 * 60_000;
 const lookAgainMsMax = 15_000;
+/** A removal that is due to be confirmed, while the server cannot list the folder. */
+const heldAgainMsMin = 10_000;
 /** Live pages are small: the first messages of a burst are told while the rest is fetched. */
 const livePageSize = 100;
 /** Pages of one folder in one call at most. */
@@ -76,14 +88,16 @@ export async function fetchChanges(deps: FetchDependencies, input: FetchChangesI
   const signal = Context.current().cancellationSignal;
   const look = await deps.sessions.use(mailbox, (provider) => lookAt(deps, mailbox, provider, input, signal));
   await recordSuccess(deps.db, mailbox);
-  const pending = await pendingWork(deps.db, mailbox);
+  const { heldForMs, ...pending } = await pendingWork(deps.db, mailbox);
+  const searchMs = pending.missing > 0 && look.isComplete ? [Math.min(deps.graceMs / 4, lookAgainMsMax)] : [];
+  const waits = [...searchMs, ...(heldForMs === null ? [] : [Math.max(heldForMs, heldAgainMsMin)])];
   return {
     isGone: false,
     more: look.more,
     unread: look.unread,
     ...pending,
     ...(input.paths !== null && !pending.needsImport ? {} : { progress: await listingProgress(deps.db, mailbox.id) }),
-    ...(pending.missing > 0 && look.isComplete ? { lookAgainMs: Math.min(deps.graceMs / 4, lookAgainMsMax) } : {}),
+    ...(waits.length > 0 ? { lookAgainMs: Math.ceil(Math.min(...waits)) } : {}),
   };
 }
 
@@ -102,7 +116,8 @@ interface Look {
 async function lookAt(deps: FetchDependencies, mailbox: WorkMailbox, provider: MailProvider, input: FetchChangesInput, signal: AbortSignal) {
   const begun = input.paths === null ? await beginLook(deps.db, mailbox.id) : undefined;
   // A message may have moved to a folder that was made for it.
-  if (input.isThorough || begun?.isSearch === true) await refreshFolders(deps.db, mailbox, provider, signal);
+  const isHolding = input.paths === null && (await listSyncFolders(deps.db, mailbox.id)).some((folder) => folder.isHoldOver);
+  if (input.isThorough || begun?.isSearch === true || isHolding) await refreshFolders(deps.db, mailbox, provider, signal);
   const look = await readFolders(deps, mailbox, provider, input, signal);
   return begun?.isSearch === true ? search(deps, mailbox, provider, { begun, look }, signal) : look;
 }
@@ -139,7 +154,9 @@ async function readFolders(
 ): Promise<Look> {
   const { folders, gone } = await foldersToRead(deps.db, provider, await listSyncFolders(deps.db, mailbox.id), input, signal);
   const outcomes = [];
-  for (const folder of folders) outcomes.push(await readFolder(deps, mailbox, provider, folder, input.isThorough, signal));
+  for (const folder of folders) {
+    outcomes.push(await readFolder(deps, mailbox, provider, folder, input.isThorough || folder.heldSince !== null, signal));
+  }
   const more = outcomes.includes("more");
   const unread = outcomes.filter((outcome) => outcome === "unreadable").length;
   const isComplete = input.paths === null && !more && unread === 0 && (await areAllListed(deps.db, mailbox.id));
@@ -152,9 +169,26 @@ async function areAllListed(db: Database, mailboxId: MailboxId): Promise<boolean
   return folders.every((folder) => folder.cursor !== null && folder.importState === "complete");
 }
 
-async function refreshFolders(db: Database, mailbox: WorkMailbox, provider: MailProvider, signal: AbortSignal): Promise<FolderDifference> {
-  const listed = await provider.listFolders(signal);
-  return db.transaction().execute((trx) => saveFolders(trx, { customerId: mailbox.customerId, mailboxId: mailbox.id }, listed, mailbox.sync));
+/**
+ * Brings the folder rows up to what the server lists. A listing without any folder is none: every mailbox has an inbox (RFC 9051 §5.1), and believing
+ * it would forget all mail.
+ */
+export async function refreshFolders(db: Database, mailbox: WorkMailbox, provider: MailProvider, signal: AbortSignal): Promise<FolderDifference> {
+  return storeFolders(db, mailbox, provider, await provider.listFolders(signal), signal);
+}
+
+export async function storeFolders(
+  db: Database,
+  mailbox: WorkMailbox,
+  provider: MailProvider,
+  listed: readonly RemoteFolder[],
+  signal: AbortSignal,
+): Promise<FolderDifference> {
+  if (listed.length === 0) throw new MailError("invalid_response", { doing: "listing folders: the server listed none" });
+  const renames = await findRenames(await listFolderCursors(db, mailbox.id), listed, provider, signal);
+  return db
+    .transaction()
+    .execute((trx) => saveFolders(trx, { customerId: mailbox.customerId, mailboxId: mailbox.id }, listed, mailbox.sync, renames));
 }
 
 /** The folders that differ from their cursors, in reading order. A folder that was never looked at always does. */
@@ -177,7 +211,12 @@ async function foldersToRead(
     }),
   );
   const gone = known.filter(([path]) => !byPath.has(path)).length;
-  return { folders: folders.filter((folder) => folder.cursor === null || byPath.get(folder.path)?.changed === true), gone };
+  return { folders: folders.filter((folder) => isToRead(folder, byPath.get(folder.path))), gone };
+}
+
+/** It was never looked at, differs from its cursor, or has a removal that a listing has to confirm or deny. */
+function isToRead(folder: SyncFolder, state: ScopeState | undefined): boolean {
+  return folder.cursor === null || state?.changed === true || (state !== undefined && folder.heldSince !== null);
 }
 
 /** Reads one folder to its end, or for as many pages as one call may take. */
@@ -207,7 +246,11 @@ export async function readFolder(
     if (!(error instanceof MailError)) throw error;
     if (error.code === "not_found") {
       await refreshFolders(deps.db, mailbox, provider, signal);
-      return "read";
+      const known = await reload(deps.db, mailbox.id, start.path);
+      if (known === undefined) return "read";
+      // The server lists a folder that it cannot open, or it is gone with so much that this has to be confirmed.
+      if (known.heldSince === null) await recordFolderProblem(deps.db, known.id, toProblem(error, new Date().toISOString()));
+      return "unreadable";
     }
     // One folder that cannot be read does not keep the others from being read, as long as the connection lives.
     if (!isFoldersOwn(error) || !provider.isUsable()) throw error;

@@ -1,7 +1,7 @@
 import { Context } from "@temporalio/activity";
 import { replaceCredentials } from "../db/credentials.ts";
 import { claimSleepingEndpoints } from "../db/events.ts";
-import { forgetCursors, saveFolders } from "../db/folder-sync.ts";
+import { forgetCursors } from "../db/folder-sync.ts";
 import { findWorkMailbox, forgetMailbox, recordConnected, recordPaused, recordProblem, type WorkMailbox } from "../db/mailbox-state.ts";
 import { unseal } from "../db/secrets.ts";
 import { settleMessages } from "../db/unsettled.ts";
@@ -10,7 +10,7 @@ import { isMailErrorCode, toProblem } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
-import { anchorFolders, type FetchChangesInput, type FetchChangesResult, fetchChanges } from "./fetch-changes.ts";
+import { anchorFolders, type FetchChangesInput, type FetchChangesResult, fetchChanges, storeFolders } from "./fetch-changes.ts";
 import { type ImportHistoryResult, importHistory } from "./import-history.ts";
 
 export interface MailboxRef {
@@ -72,7 +72,7 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
       const { cancellationSignal: signal } = Context.current();
       await sessions.use(mailbox, async (provider) => {
         const report = await provider.verify(signal);
-        await db.transaction().execute((trx) => saveFolders(trx, { customerId: mailbox.customerId, mailboxId }, report.folders, mailbox.sync));
+        await storeFolders(db, mailbox, provider, report.folders, signal);
         await anchorFolders({ db }, mailbox, provider, signal);
         await recordConnected(db, mailbox, report.address);
       });

@@ -1,9 +1,11 @@
 import { sql } from "kysely";
+import { isMassRemoval } from "../domain/brake.ts";
 import type { Problem } from "../domain/errors.ts";
 import { type FolderRole, folderRoles, isSyncedByDefault, type RemoteFolder } from "../domain/folder.ts";
 import type { FolderId, MailboxId } from "../domain/ids.ts";
 import type { SyncCursor } from "../domain/sync.ts";
 import type { SyncSettings } from "../domain/sync-settings.ts";
+import { confirmRemovals, holdRemoval, isHoldOver, releaseRemoval } from "./brake.ts";
 import type { Connection } from "./database.ts";
 import { type EventSource, recordEvents } from "./events.ts";
 import { derivedId } from "./ids.ts";
@@ -19,13 +21,27 @@ export interface SyncFolder {
   readonly importState: "pending" | "importing" | "complete";
   readonly wasComplete: boolean;
   readonly generation: number;
+  /** Since when a removal of most of it waits to be said again. */
+  readonly heldSince: Date | null;
+  readonly isHoldOver: boolean;
 }
 
 /** The folders that are read, in the order in which they are: where people look first comes first. */
 export async function listSyncFolders(db: Connection, mailboxId: MailboxId): Promise<readonly SyncFolder[]> {
   const rows = await db
     .selectFrom("folders")
-    .select(["id", "path", "role", "cursor", "history_cursor", "import_state", "was_complete", "generation"])
+    .select([
+      "id",
+      "path",
+      "role",
+      "cursor",
+      "history_cursor",
+      "import_state",
+      "was_complete",
+      "generation",
+      "held_since",
+      isHoldOver.as("is_hold_over"),
+    ])
     .where("mailbox_id", "=", mailboxId)
     .where("is_synced", "=", true)
     .execute();
@@ -39,6 +55,8 @@ export async function listSyncFolders(db: Connection, mailboxId: MailboxId): Pro
       importState: row.import_state,
       wasComplete: row.was_complete,
       generation: row.generation,
+      heldSince: row.held_since,
+      isHoldOver: row.is_hold_over,
     }))
     .sort((a, b) => readingOrder(a) - readingOrder(b) || a.path.localeCompare(b.path));
 }
@@ -55,24 +73,33 @@ export interface FolderDifference {
   readonly removed: number;
 }
 
+/** Every folder on record, with what tells it from others. */
+export async function listFolderCursors(db: Connection, mailboxId: MailboxId) {
+  return db.selectFrom("folders").select(["id", "path", "cursor", "stable_id as stableId"]).where("mailbox_id", "=", mailboxId).execute();
+}
+
+/** A folder that goes on under another path. */
+export interface FolderRename {
+  readonly id: FolderId;
+  readonly path: string;
+}
+
 /**
- * Makes the folder rows agree with a listing: new ones are added, changed roles written, vanished ones removed with their places (their messages are
- * then looked for elsewhere before they count as deleted). Tells each difference, except when the mailbox is listed for the first time.
+ * Makes the folder rows agree with a listing: renamed ones keep their row, new ones are added, changed roles written, vanished ones removed with their
+ * places (their messages are then looked for elsewhere before they count as deleted). Where much would vanish, that waits until a later listing says the
+ * same. Tells each difference, except when the mailbox is listed for the first time.
  */
 export async function saveFolders(
   trx: Connection,
   source: EventSource & { readonly mailboxId: MailboxId },
   listed: readonly RemoteFolder[],
   settings: SyncSettings,
+  renames: readonly FolderRename[] = [],
 ): Promise<FolderDifference> {
-  const known = await trx
-    .selectFrom("folders")
-    .select(["id", "path", "role", "is_synced"])
-    .where("mailbox_id", "=", source.mailboxId)
-    .forUpdate()
-    .execute();
-  const isFirst = known.length === 0;
+  const before = await lockFolders(trx, source.mailboxId);
   const wanted = listed.map((folder) => withOverride(folder, settings));
+  const renamed = await renameFolders(trx, before, wanted, renames);
+  const known = renamed.length === 0 ? before : await lockFolders(trx, source.mailboxId);
   const byPath = new Map(known.map((row) => [row.path, row]));
 
   const added = wanted.filter((folder) => !byPath.has(folder.path));
@@ -81,33 +108,94 @@ export async function saveFolders(
     return row !== undefined && (row.role !== folder.role || row.is_synced !== isSynced(folder, settings));
   });
   const paths = new Set(wanted.map((folder) => folder.path));
-  const removed = known.filter((row) => !paths.has(row.path));
+  const removed = await believedRemovals(
+    trx,
+    known.filter((row) => !paths.has(row.path)),
+  );
 
-  await upsertFolders(trx, source, [...added, ...changed], settings);
+  const ids = new Map(known.map((row) => [row.path, row.id]));
+  for (const { path } of added) ids.set(path, freshFolderId(source.mailboxId, path, new Set(ids.values())));
+  const told = ({ path, role }: RemoteFolder) => ({ id: ids.get(path) ?? folderId(source.mailboxId, path), path, role });
+  await upsertFolders(trx, source, [...added, ...changed], settings, (folder) => told(folder).id);
   if (removed.length > 0)
     await removeFolders(
       trx,
       removed.map((row) => row.id),
     );
-  if (!isFirst) {
+  if (before.length > 0) {
     await recordEvents(trx, source, [
-      ...added.map((folder) => ({
-        type: "folder.created" as const,
-        folder: { id: folderId(source.mailboxId, folder.path), path: folder.path, role: folder.role },
-      })),
-      ...changed.map((folder) => ({
-        type: "folder.updated" as const,
-        folder: { id: folderId(source.mailboxId, folder.path), path: folder.path, role: folder.role },
-      })),
-      ...removed.map((row) => ({ type: "folder.deleted" as const, folder: { id: row.id, path: row.path, role: row.role } })),
+      ...renamed.map(({ from, folder }) => ({ type: "folder.updated" as const, folder: told(folder), changes: { renamedFrom: from } })),
+      ...added.map((folder) => ({ type: "folder.created" as const, folder: told(folder) })),
+      ...changed.map((folder) => ({ type: "folder.updated" as const, folder: told(folder) })),
+      ...removed.map(({ id, path, role }) => ({ type: "folder.deleted" as const, folder: { id, path, role } })),
     ]);
   }
-  return { added: added.length, removed: removed.length };
+  return { added: added.length + renamed.length, removed: removed.length };
 }
 
 /** The folder's id follows from its path, so that a listing needs no look-up and a repeat makes no second row. */
 export function folderId(mailboxId: MailboxId, path: string): FolderId {
   return derivedId("folder", mailboxId, path);
+}
+
+/** A renamed folder keeps its id: a new folder at its old path gets another one. */
+function freshFolderId(mailboxId: MailboxId, path: string, taken: ReadonlySet<FolderId>): FolderId {
+  let id = folderId(mailboxId, path);
+  for (let again = 2; taken.has(id); again += 1) id = derivedId("folder", mailboxId, `${path} ${again}`);
+  return id;
+}
+
+async function lockFolders(trx: Connection, mailboxId: MailboxId) {
+  return trx
+    .selectFrom("folders")
+    .select(["id", "path", "role", "is_synced", "held_since", isHoldOver.as("is_hold_over")])
+    .where("mailbox_id", "=", mailboxId)
+    .orderBy("id")
+    .forUpdate()
+    .execute();
+}
+
+type KnownFolder = Awaited<ReturnType<typeof lockFolders>>[number];
+
+/** Gives rows their folders' new paths. Their ids, cursors, places and messages stay: nothing happened to the mail. */
+async function renameFolders(
+  trx: Connection,
+  known: readonly KnownFolder[],
+  listed: readonly RemoteFolder[],
+  renames: readonly FolderRename[],
+): Promise<readonly { readonly from: string; readonly folder: RemoteFolder }[]> {
+  const done = [];
+  for (const { id, path } of renames) {
+    const from = known.find((row) => row.id === id)?.path;
+    const folder = listed.find((candidate) => candidate.path === path);
+    // Another listing was faster, and knows better.
+    if (from === undefined || folder === undefined || known.some((row) => row.path === path)) continue;
+    await trx.updateTable("folders").set({ path, name: folder.name, delimiter: folder.delimiter }).where("id", "=", id).execute();
+    await releaseRemoval(trx, id);
+    done.push({ from, folder });
+  }
+  return done;
+}
+
+/** Of the folders that a listing leaves out, those that are gone. Where many messages would go with them, a later listing has to say so too. */
+async function believedRemovals(trx: Connection, missing: readonly KnownFolder[]): Promise<readonly KnownFolder[]> {
+  if (missing.length === 0) return [];
+  const places = await trx
+    .selectFrom("message_locations")
+    .select(["folder_id", (eb) => eb.fn.countAll<number>().as("count")])
+    .where(
+      "folder_id",
+      "in",
+      missing.map((row) => row.id),
+    )
+    .groupBy("folder_id")
+    .execute();
+  const waiting = missing.filter((row) => !row.is_hold_over);
+  const counts = new Map(places.map((row) => [row.folder_id, row.count]));
+  const lost = waiting.reduce((sum, row) => sum + (counts.get(row.id) ?? 0), 0);
+  if (!isMassRemoval(lost, lost)) return missing;
+  for (const { id } of waiting) await holdRemoval(trx, id, counts.get(id) ?? 0);
+  return missing.filter((row) => row.is_hold_over);
 }
 
 function withOverride(folder: RemoteFolder, settings: SyncSettings): RemoteFolder {
@@ -125,13 +213,14 @@ async function upsertFolders(
   source: EventSource & { readonly mailboxId: MailboxId },
   folders: readonly RemoteFolder[],
   settings: SyncSettings,
+  idOf: (folder: RemoteFolder) => FolderId,
 ): Promise<void> {
   if (folders.length === 0) return;
   await trx
     .insertInto("folders")
     .values(
       folders.map((folder) => ({
-        id: folderId(source.mailboxId, folder.path),
+        id: idOf(folder),
         customer_id: source.customerId,
         mailbox_id: source.mailboxId,
         path: folder.path,
@@ -185,7 +274,15 @@ export async function recordFolderProblem(db: Connection, id: FolderId, problem:
     .execute();
 }
 
-/** Forgets every cursor of a mailbox: the next look lists all folders anew, and tells nothing that the registry knows. */
+/**
+ * Forgets every cursor of a mailbox: the next look lists all folders anew, and tells nothing that the registry knows. Who asks for that wants the
+ * server to be believed: what was held back goes, and folders that were left alone are tried.
+ */
 export async function forgetCursors(db: Connection, mailboxId: MailboxId): Promise<void> {
-  await db.updateTable("folders").set({ cursor: null }).where("mailbox_id", "=", mailboxId).execute();
+  await db
+    .updateTable("folders")
+    .set({ cursor: null, resets: 0, resets_since: null, rests_until: null })
+    .where("mailbox_id", "=", mailboxId)
+    .execute();
+  await confirmRemovals(db, mailboxId);
 }

@@ -1,4 +1,5 @@
 import { sql } from "kysely";
+import { holdMs } from "../domain/brake.ts";
 import type { CustomerId, MailboxId } from "../domain/ids.ts";
 import type { ListingProgress } from "../domain/sync.ts";
 import type { Connection } from "./database.ts";
@@ -11,6 +12,8 @@ export interface PendingWork {
   readonly missing: number;
   /** A folder is being listed: importHistory has work. */
   readonly needsImport: boolean;
+  /** How long until a removal that is held back has to be listed again; null where none is. */
+  readonly heldForMs: number | null;
   /** Events wait for an endpoint whose relay sleeps. */
   readonly mustTell: boolean;
 }
@@ -23,6 +26,10 @@ export async function pendingWork(db: Connection, mailbox: { readonly id: Mailbo
       exists (
         select from folders f where f.mailbox_id = ${mailbox.id} and f.is_synced and f.import_state = 'importing'
       ) as "needsImport",
+      (
+        select extract(epoch from min(f.held_since) - now()) * 1000 + ${holdMs}::float8 from folders f
+        where f.mailbox_id = ${mailbox.id} and f.is_synced
+      )::float8 as "heldForMs",
       exists (
         select from webhook_endpoints e
         where e.customer_id = ${mailbox.customerId} and e.is_enabled and not e.is_awake and e.deleted_at is null
@@ -33,7 +40,7 @@ export async function pendingWork(db: Connection, mailbox: { readonly id: Mailbo
   `.execute(db);
   const [row] = rows;
   if (row === undefined) throw new Error("an aggregate answers with one row");
-  return { unsettled: row.unsettled, missing: row.missing, needsImport: row.needsImport, mustTell: row.mustTell };
+  return { unsettled: row.unsettled, missing: row.missing, needsImport: row.needsImport, heldForMs: row.heldForMs, mustTell: row.mustTell };
 }
 
 /** How far the folders that are read are listed. */

@@ -12,6 +12,39 @@ export async function removePlaces(trx: Connection, folder: FolderId, refs: read
   await afterRemoval(trx, rows);
 }
 
+/** How many of a folder's messages a removal would take, of how many. */
+export interface Loss {
+  readonly lost: number;
+  readonly known: number;
+}
+
+/** What `removeAbsent` would take, and `markHomeless` with it where an earlier listing was not believed. */
+export async function countAbsent(trx: Connection, folder: FolderId, present: RefRanges, withHomeless: boolean): Promise<Loss> {
+  const { rows } = await sql<Loss>`
+    with places as (
+      select count(*) filter (where not (ref::bigint <@ ${toMultirange(present)}::int8multirange)) as lost, count(*) as known
+      from message_locations where folder_id = ${folder}
+    ), homeless as (select count(*) as lost ${withHomeless ? homeless(folder) : sql`where false`})
+    select p.lost + h.lost as lost, p.known + h.lost as known from places p, homeless h
+  `.execute(trx);
+  return theOnly(rows);
+}
+
+/** What `removeStale` would take: messages, and not places, because a folder that was numbered anew names all of them by other refs. */
+export async function countStale(trx: Connection, folder: FolderId, generation: number): Promise<Loss> {
+  const { rows } = await sql<Loss>`
+    with lost as (
+      select l.message_id from message_locations l
+      where l.folder_id = ${folder} and l.generation < ${generation}
+        and not exists (select from message_locations r where r.message_id = l.message_id and r.folder_id = ${folder} and r.generation = ${generation})
+      union
+      select m.id ${homeless(folder)}
+    ), kept as (select count(*) as places from message_locations where folder_id = ${folder} and generation = ${generation})
+    select (select count(*) from lost) as lost, (select count(*) from lost) + places as known from kept
+  `.execute(trx);
+  return theOnly(rows);
+}
+
 /** Removes the places that a complete listing did not name. */
 export async function removeAbsent(trx: Connection, folder: FolderId, present: RefRanges): Promise<void> {
   const { rows } = await sql<LostPlace>`
@@ -58,11 +91,23 @@ async function afterRemoval(trx: Connection, removed: readonly LostPlace[]): Pro
 }
 
 /** Messages whose only place was taken by another message: under a new UIDVALIDITY the same UID means something else. */
-async function markHomeless(trx: Connection, folder: FolderId): Promise<void> {
+export async function markHomeless(trx: Connection, folder: FolderId): Promise<void> {
   await sql`
-    update messages m set state = 'missing', missing_since = now()
+    update messages set state = 'missing', missing_since = now() where id in (select m.id ${homeless(folder)})
+  `.execute(trx);
+}
+
+function homeless(folder: FolderId) {
+  return sql`
+    from messages m
     where m.main_folder_id = ${folder} and m.mailbox_id = (select mailbox_id from folders where id = ${folder})
       and m.state in ('settled', 'changed') and not m.is_deleted
       and not exists (select from message_locations l where l.message_id = m.id)
-  `.execute(trx);
+  `;
+}
+
+function theOnly<Row>(rows: readonly Row[]): Row {
+  const [row] = rows;
+  if (row === undefined) throw new Error("an aggregate answers with one row");
+  return row;
 }

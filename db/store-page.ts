@@ -4,13 +4,14 @@ import { identityOf, threadIdentityOf } from "../domain/identity.ts";
 import type { CustomerId, MailboxId, MessageId } from "../domain/ids.ts";
 import type { Flags, RemoteMessage } from "../domain/message.ts";
 import type { ChangePage, FlagChange, HistoryPage, SyncCursor } from "../domain/sync.ts";
+import { isRemovalHeld, releaseRemoval } from "./brake.ts";
 import type { Connection, Database } from "./database.ts";
 import { recordEvents } from "./events.ts";
 import type { SyncFolder } from "./folder-sync.ts";
 import { derivedId } from "./ids.ts";
 import { termsOf } from "./message-search.ts";
 import { type MessageText, saveMessageTexts } from "./message-texts.ts";
-import { removeAbsent, removePlaces, removeStale } from "./places.ts";
+import { countAbsent, countStale, markHomeless, removeAbsent, removePlaces, removeStale } from "./places.ts";
 
 /** Whose page it is. */
 export interface PageOwner {
@@ -39,7 +40,9 @@ export class CursorMoved extends Error {
  */
 export async function storeChanges(db: Database, owner: PageOwner, folder: SyncFolder, page: ChangePage, texts: PageTexts): Promise<void> {
   await db.transaction().execute(async (trx) => {
-    await moveCursor(trx, folder, page);
+    const isHeld =
+      page.present !== undefined && (await isRemovalHeld(trx, folder, await countAbsent(trx, folder.id, page.present, folder.heldSince !== null)));
+    await moveCursor(trx, folder, page, isHeld);
     if (page.reset) {
       if (folder.cursor !== null) await recordEvents(trx, owner, [{ type: "mailbox.sync_reset", path: folder.path }]);
       return;
@@ -52,13 +55,20 @@ export async function storeChanges(db: Database, owner: PageOwner, folder: SyncF
     );
     await storeFlags(trx, folder, page.flagChanges);
     await removePlaces(trx, folder.id, page.removed);
-    if (page.present !== undefined) await removeAbsent(trx, folder.id, page.present);
+    if (page.present === undefined || isHeld) return;
+    await removeAbsent(trx, folder.id, page.present);
+    if (folder.heldSince === null) return;
+    await markHomeless(trx, folder.id);
+    await releaseRemoval(trx, folder.id);
   });
 }
 
-/** The new cursor over the one that the page was read with. */
-async function moveCursor(trx: Connection, folder: SyncFolder, page: ChangePage): Promise<void> {
-  const next = JSON.stringify(page.cursor);
+/**
+ * The new cursor over the one that the page was read with. A page whose removals are held leaves it where it is: what it brought is stored, and the
+ * next look finds the folder as different as this one did.
+ */
+async function moveCursor(trx: Connection, folder: SyncFolder, page: ChangePage, isHeld: boolean): Promise<void> {
+  const next = JSON.stringify(isHeld ? folder.cursor : page.cursor);
   const listing = page.reset
     ? {
         generation: folder.generation + 1,
@@ -70,7 +80,13 @@ async function moveCursor(trx: Connection, folder: SyncFolder, page: ChangePage)
     : {};
   const { numUpdatedRows } = await trx
     .updateTable("folders")
-    .set({ cursor: next, total: page.total, checked_at: sql<Date>`now()`, problem: null, ...listing })
+    .set({
+      cursor: next,
+      total: page.total,
+      checked_at: sql<Date>`now()`,
+      ...(isHeld || folder.heldSince !== null ? {} : { problem: null }),
+      ...listing,
+    })
     .where("id", "=", folder.id)
     .where(sql<boolean>`cursor is not distinct from ${folder.cursor === null ? null : JSON.stringify(folder.cursor)}::jsonb`)
     .executeTakeFirst();
@@ -106,8 +122,9 @@ export async function storeHistory(db: Database, owner: PageOwner, folder: SyncF
 /** The listing named everything there is: places of an earlier generation are gone. */
 async function completeListing(trx: Connection, folder: SyncFolder): Promise<void> {
   await trx.updateTable("folders").set({ import_state: "complete", was_complete: true }).where("id", "=", folder.id).execute();
-  if (!folder.wasComplete) return;
+  if (!folder.wasComplete || (await isRemovalHeld(trx, folder, await countStale(trx, folder.id, folder.generation)))) return;
   await removeStale(trx, folder.id, folder.generation);
+  if (folder.heldSince !== null) await releaseRemoval(trx, folder.id);
 }
 
 function keptText(owner: PageOwner, message: RemoteMessage, texts: PageTexts): readonly MessageText[] {

@@ -105,7 +105,13 @@ export type EventData =
       readonly changes: { readonly flags?: { readonly added: Flags; readonly removed: Flags }; readonly movedTo?: string };
     }
   | { readonly type: "message.deleted"; readonly message: Pick<ToldMessage, "id" | "threadId" | "mailboxId" | "account" | "messageId"> }
-  | { readonly type: "folder.created" | "folder.updated" | "folder.deleted"; readonly folder: ToldFolder }
+  | { readonly type: "folder.created" | "folder.deleted"; readonly folder: ToldFolder }
+  | {
+      readonly type: "folder.updated";
+      readonly folder: ToldFolder;
+      /** The path it had before; its messages went with it, and none of them is told. Left out where only its role changed. */
+      readonly changes?: { readonly renamedFrom: string };
+    }
   | { readonly type: "mailbox.connected"; readonly email: string }
   | { readonly type: "mailbox.disconnected" }
   | { readonly type: "mailbox.error"; readonly problem: Problem }
