@@ -238,7 +238,7 @@ export async function forgetMailbox(db: Database, id: MailboxId, purge: boolean)
 /** Deletes in slices, so that a million messages do not hold their locks for minutes. */
 async function purgeMessages(db: Database, id: MailboxId): Promise<void> {
   await db.deleteFrom("folders").where("mailbox_id", "=", id).execute();
-  for (const table of ["messages", "events", "webhook_deliveries"] as const) {
+  for (const table of ["messages", "threads", "thread_keys", "events", "webhook_deliveries"] as const) {
     for (;;) {
       const { numAffectedRows } = await sql`
         delete from ${sql.table(table)} where ctid = any(array(

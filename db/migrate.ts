@@ -8,6 +8,7 @@ import * as messageMeaning from "./migrations/2026_11_21_message_meaning.ts";
 import * as reading from "./migrations/2026_11_21_reading.ts";
 import * as settings from "./migrations/2026_11_21_settings.ts";
 import * as sync from "./migrations/2026_11_21_sync.ts";
+import * as threads from "./migrations/2026_11_21_threads.ts";
 
 /** Every migration in the order in which it runs. A list and not a folder: a bundler, a reader and a diff all see it. */
 const migrations: Readonly<Record<string, Migration>> = {
@@ -16,6 +17,7 @@ const migrations: Readonly<Record<string, Migration>> = {
   "2026_11_21_reading": reading,
   "2026_11_21_settings": settings,
   "2026_11_21_sync": sync,
+  "2026_11_21_threads": threads,
 };
 
 /** Brings the schema up to date; returns the names that ran. Safe to call from several processes at once: kysely holds an advisory lock. */

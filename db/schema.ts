@@ -175,6 +175,10 @@ export interface MessagesTable {
   customer_id: CustomerId;
   mailbox_id: MailboxId;
   thread_id: ThreadId;
+  /** 64 bits that stand for the subject by which answers without references may find the message. */
+  subject_key: ColumnType<string | null, string | null | undefined, string | null>;
+  /** It answers something by its subject and names nothing that it answers. */
+  is_bare_reply: Generated<boolean>;
   message_id: string | null;
   envelope: Json<Envelope>;
   subject: string;
@@ -208,6 +212,29 @@ export interface MessagesTable {
   /** The transaction that changed the row last: the database sees to it. */
   revision: ColumnType<string, never, never>;
   created_at: CreatedAt;
+}
+
+export interface ThreadsTable {
+  id: ThreadId;
+  customer_id: CustomerId;
+  mailbox_id: MailboxId;
+  /** When the newest message that still lies somewhere was received; null when none does, and for merged threads. */
+  last_at: InstantOrNull;
+  /** The thread that this one proved to be part of: never itself a merged one. */
+  merged_into: ThreadId | null;
+  /** No message carries a merged thread's id any more. */
+  is_moved: Generated<boolean>;
+}
+
+export interface ThreadKeysTable {
+  mailbox_id: MailboxId;
+  /** 64 bits of a hash: a text in JavaScript, which has no such numbers. */
+  key: string;
+  /** As it was when the key was first seen: threads.merged_into leads on. */
+  thread_id: ThreadId;
+  subject: number;
+  /** All hashes of subjects, the first one among them, where there is more than one. */
+  subjects: number[] | null;
 }
 
 export interface MessageLocationsTable {
@@ -326,6 +353,8 @@ export interface Tables {
   idle_shards: IdleShardsTable;
   folders: FoldersTable;
   messages: MessagesTable;
+  threads: ThreadsTable;
+  thread_keys: ThreadKeysTable;
   message_locations: MessageLocationsTable;
   skipped_messages: SkippedMessagesTable;
   message_texts: MessageTextsTable;

@@ -34,6 +34,7 @@ const tenantTables: Readonly<Record<string, { readonly mailbox: string | undefin
   credentials: { mailbox: "mailbox_id" },
   folders: { mailbox: "mailbox_id" },
   messages: { mailbox: "mailbox_id" },
+  threads: { mailbox: "mailbox_id" },
   message_locations: { mailbox: "mailbox_id" },
   skipped_messages: { mailbox: "mailbox_id" },
   message_texts: { mailbox: "mailbox_id" },

@@ -1,9 +1,10 @@
 import { sql } from "kysely";
 import { directionOf, type Self } from "../domain/direction.ts";
-import { identityOf, threadIdentityOf } from "../domain/identity.ts";
+import type { EventData } from "../domain/events.ts";
+import { identityOf } from "../domain/identity.ts";
 import type { CustomerId, MailboxId, MessageId } from "../domain/ids.ts";
 import type { Flags, RemoteMessage } from "../domain/message.ts";
-import type { ChangePage, FlagChange, HistoryPage, SyncCursor } from "../domain/sync.ts";
+import type { ChangePage, FlagChange, HistoryPage, RefRanges, SyncCursor } from "../domain/sync.ts";
 import { isRemovalHeld, releaseRemoval } from "./brake.ts";
 import type { Connection, Database } from "./database.ts";
 import { recordEvents } from "./events.ts";
@@ -12,6 +13,7 @@ import { derivedId } from "./ids.ts";
 import { termsOf } from "./message-search.ts";
 import { type MessageText, saveMessageTexts } from "./message-texts.ts";
 import { countAbsent, countStale, markHomeless, removeAbsent, removePlaces, removeStale } from "./places.ts";
+import { assignThreads, saveThreads } from "./threads.ts";
 
 /** Whose page it is. */
 export interface PageOwner {
@@ -47,7 +49,7 @@ export async function storeChanges(db: Database, owner: PageOwner, folder: SyncF
       if (folder.cursor !== null) await recordEvents(trx, owner, [{ type: "mailbox.sync_reset", path: folder.path }]);
       return;
     }
-    await storeMessages(trx, owner, folder, page.added, () => "fetched", texts.snippets);
+    const merged = await storeMessages(trx, owner, folder, page.added, () => "fetched", texts.snippets);
     await saveMessageTexts(
       trx,
       owner,
@@ -55,12 +57,17 @@ export async function storeChanges(db: Database, owner: PageOwner, folder: SyncF
     );
     await storeFlags(trx, folder, page.flagChanges);
     await removePlaces(trx, folder.id, page.removed);
-    if (page.present === undefined || isHeld) return;
-    await removeAbsent(trx, folder.id, page.present);
-    if (folder.heldSince === null) return;
-    await markHomeless(trx, folder.id);
-    await releaseRemoval(trx, folder.id);
+    if (page.present !== undefined && !isHeld) await removeUnlisted(trx, folder, page.present);
+    await recordEvents(trx, owner, merged);
   });
+}
+
+/** A complete listing is believed: what it does not name is gone, also what was held back before. */
+async function removeUnlisted(trx: Connection, folder: SyncFolder, present: RefRanges): Promise<void> {
+  await removeAbsent(trx, folder.id, present);
+  if (folder.heldSince === null) return;
+  await markHomeless(trx, folder.id);
+  await releaseRemoval(trx, folder.id);
 }
 
 /**
@@ -111,11 +118,12 @@ export async function storeHistory(db: Database, owner: PageOwner, folder: SyncF
       .where(sql<boolean>`history_cursor = ${JSON.stringify(previous)}::jsonb`)
       .executeTakeFirst();
     if (numUpdatedRows === 0n) throw new CursorMoved(`the listing of ${folder.id} was moved by somebody else`);
-    await storeMessages(trx, owner, folder, page.messages, (message) => {
+    const merged = await storeMessages(trx, owner, folder, page.messages, (message) => {
       const isRecent = owner.tellListedFrom !== undefined && Date.parse(message.receivedAt) >= owner.tellListedFrom.getTime();
       return folder.wasComplete || isRecent ? "fetched" : "settled";
     });
     if (!page.more) await completeListing(trx, folder);
+    await recordEvents(trx, owner, merged);
   });
 }
 
@@ -138,7 +146,7 @@ function messageIdOf(owner: PageOwner, message: RemoteMessage): MessageId {
 
 /**
  * Inserts what is new, and the place of everything. A message that was forgotten and may be kept again gets back what it said, and is told to nobody:
- * to who heard of it, it was there all the time.
+ * to who heard of it, it was there all the time. Gives what is to be told when the transaction has nothing else to do.
  */
 async function storeMessages(
   trx: Connection,
@@ -147,12 +155,15 @@ async function storeMessages(
   messages: readonly RemoteMessage[],
   stateOf: (message: RemoteMessage) => "fetched" | "settled",
   snippets: ReadonlyMap<string, string> = new Map(),
-): Promise<void> {
-  if (messages.length === 0) return;
-  const rows = messages.map((message) => ({
-    id: messageIdOf(owner, message),
+): Promise<readonly EventData[]> {
+  if (messages.length === 0) return [];
+  const named = messages.map((message) => ({ id: messageIdOf(owner, message), message }));
+  const threading = await assignThreads(trx, owner, named);
+  const rows = named.map(({ id, message }) => ({
+    id,
     ref: message.ref,
-    thread_id: derivedId("thread", owner.mailboxId, threadIdentityOf(message)),
+    thread_id: threading.threadOf(id),
+    ...threading.subjectOf(id),
     message_id: message.envelope.messageId,
     envelope: message.envelope,
     subject: message.envelope.subject,
@@ -173,12 +184,13 @@ async function storeMessages(
   // Sorted by id, so that two lanes that store the same messages lock them in one order.
   const byId = [...new Map(rows.map((row) => [row.id, row])).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   const { rows: inserted } = await sql<{ id: MessageId }>`
-    insert into messages (id, customer_id, mailbox_id, thread_id, message_id, envelope, subject, flags, size_bytes, received_at, attachments,
-      text_part, snippet, traits, defects, recipients_total, direction, special_use, main_folder_id, main_ref, state, terms)
-    select m.id, ${owner.customerId}, ${owner.mailboxId}, m.thread_id, m.message_id, m.envelope, m.subject, m.flags, m.size_bytes, m.received_at,
-      m.attachments, nullif(m.text_part, 'null'::jsonb), m.snippet, m.traits, m.defects, m.recipients_total, m.direction, ${folder.role}, ${folder.id}, m.ref,
-      m.state, m.terms
-    from jsonb_to_recordset(${JSON.stringify(byId)}::jsonb) as m (id text, ref text, thread_id text, message_id text, envelope jsonb, subject text,
+    insert into messages (id, customer_id, mailbox_id, thread_id, subject_key, is_bare_reply, message_id, envelope, subject, flags, size_bytes,
+      received_at, attachments, text_part, snippet, traits, defects, recipients_total, direction, special_use, main_folder_id, main_ref, state, terms)
+    select m.id, ${owner.customerId}, ${owner.mailboxId}, m.thread_id, m.subject_key, m.is_bare_reply, m.message_id, m.envelope, m.subject, m.flags,
+      m.size_bytes, m.received_at, m.attachments, nullif(m.text_part, 'null'::jsonb), m.snippet, m.traits, m.defects, m.recipients_total, m.direction,
+      ${folder.role}, ${folder.id}, m.ref, m.state, m.terms
+    from jsonb_to_recordset(${JSON.stringify(byId)}::jsonb) as m (id text, ref text, thread_id text, subject_key bigint, is_bare_reply boolean,
+      message_id text, envelope jsonb, subject text,
       flags text[], size_bytes int, received_at timestamptz, attachments jsonb, text_part jsonb, snippet text,
       traits jsonb, defects text[], recipients_total int, direction text, state text, terms tsvector)
     on conflict (id) do update set
@@ -203,6 +215,13 @@ async function storeMessages(
 
   const seenBefore = byId.filter((row) => !added.has(row.id)).map((row) => row.id);
   await markChanged(trx, seenBefore, folder);
+  await saveThreads(
+    trx,
+    owner,
+    threading,
+    byId.filter((row) => added.has(row.id)),
+  );
+  return threading.merged;
 }
 
 function placeOf(row: { readonly ref: string; readonly id: MessageId; readonly flags: Flags; readonly received_at: string }, isAdded: boolean) {

@@ -105,6 +105,7 @@ export type EventData =
       readonly changes: { readonly flags?: { readonly added: Flags; readonly removed: Flags }; readonly movedTo?: string };
     }
   | { readonly type: "message.deleted"; readonly message: Pick<ToldMessage, "id" | "threadId" | "mailboxId" | "account" | "messageId"> }
+  | { readonly type: "thread.merged"; readonly threadId: ThreadId; readonly mergedInto: ThreadId }
   | { readonly type: "folder.created" | "folder.deleted"; readonly folder: ToldFolder }
   | {
       readonly type: "folder.updated";
@@ -133,6 +134,7 @@ export const eventTypes = [
   "message.created",
   "message.updated",
   "message.deleted",
+  "thread.merged",
   "folder.created",
   "folder.updated",
   "folder.deleted",

@@ -15,14 +15,3 @@ export function identityOf(message: RemoteMessage): string {
   const recipients = envelope.to.map((to) => to.address.toLowerCase()).join(" ");
   return `synthetic ${message.receivedAt} ${envelope.sentAt ?? ""} ${message.sizeBytes} ${sender} ${recipients} ${envelope.subject}`;
 }
-
-/**
- * What makes a thread itself: the provider's word, else the oldest message it refers to (RFC 5322 §3.6.4 lists References oldest first). Depending on
- * nothing but the message keeps the answer the same in whatever order a thread arrives.
- */
-export function threadIdentityOf(message: RemoteMessage): string {
-  if (message.providerThreadId !== null) return `provider ${message.providerThreadId}`;
-  const { references, inReplyTo, messageId } = message.envelope;
-  const root = references[0] ?? inReplyTo ?? messageId;
-  return root === null ? `alone ${identityOf(message)}` : `root ${root}`;
-}

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { identityOf, threadIdentityOf } from "../../domain/identity.ts";
+import { identityOf } from "../../domain/identity.ts";
 import type { RemoteMessage } from "../../domain/message.ts";
 
 const message: RemoteMessage = {
@@ -63,20 +63,4 @@ describe("two listings are two messages", () => {
     ["no Message-ID, two recipients", anonymous(), anonymous({}, { to: [] })],
     ["a Message-ID and none", message, anonymous()],
   ])("%s", (_title, one, two) => expect(identityOf(one)).not.toBe(identityOf(two)));
-});
-
-describe("a thread", () => {
-  it("is the same for its first message, a reply, and a reply to the reply", () => {
-    const reply = other({}, { messageId: "<2@x>", inReplyTo: "<1@x>" });
-    const second = other({}, { messageId: "<3@x>", inReplyTo: "<2@x>", references: ["<1@x>", "<2@x>"] });
-    expect(new Set([message, reply, second].map(threadIdentityOf)).size).toBe(1);
-  });
-
-  it("is the provider's where it has one", () => {
-    expect(threadIdentityOf(other({ providerThreadId: "t" }))).toBe(threadIdentityOf(other({ providerThreadId: "t" }, { messageId: "<9@x>" })));
-  });
-
-  it("of a message that names nothing is its own", () => {
-    expect(threadIdentityOf(anonymous())).not.toBe(threadIdentityOf(anonymous({}, { subject: "Other" })));
-  });
 });

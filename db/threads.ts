@@ -1,0 +1,368 @@
+import { hash } from "node:crypto";
+import { sql } from "kysely";
+import type { Self } from "../domain/direction.ts";
+import type { EventData } from "../domain/events.ts";
+import type { CustomerId, MailboxId, MessageId, ThreadId } from "../domain/ids.ts";
+import type { Envelope, RemoteMessage } from "../domain/message.ts";
+import {
+  foundingOf,
+  groupByThread,
+  isTiedBySubject,
+  type KnownKey,
+  linksOf,
+  type SubjectTie,
+  subjectLinkOf,
+  subjectWindowMs,
+  type ThreadGroup,
+  type ThreadLinks,
+} from "../domain/threads.ts";
+import type { Connection, Database } from "./database.ts";
+import { derivedId } from "./ids.ts";
+
+/** Whose messages are threaded. */
+export interface ThreadOwner {
+  readonly mailboxId: MailboxId;
+  readonly customerId: CustomerId;
+  readonly self: Self;
+}
+
+/** A message of a page under the id that it gets. */
+export interface ThreadedMessage {
+  readonly id: MessageId;
+  readonly message: RemoteMessage;
+}
+
+/** Where the messages of a page belong. */
+export interface Threading {
+  readonly threadOf: (id: MessageId) => ThreadId;
+  /** How the message is found by its subject: what its row holds. */
+  readonly subjectOf: (id: MessageId) => { readonly subject_key: string | null; readonly is_bare_reply: boolean };
+  /** When the newest message of a thread on record was received. */
+  readonly lastAt: ReadonlyMap<ThreadId, Date | null>;
+  /** To be told at the end of the transaction: recording events locks the mailbox's row. */
+  readonly merged: readonly EventData[];
+}
+
+/** Candidates by one subject: beyond this an equal subject says nothing. */
+const candidatesMax = 200;
+/** Messages that change their thread in one transaction; see `moveMergedMessages`. */
+const movedMax = 2_000;
+/** Above this, which of two threads is larger does not matter. */
+const countedMax = 5_000;
+
+/**
+ * Finds the thread of each message of a page, begins new ones, and merges those that the page proves to be one. Call it before the messages are
+ * written and before any other message is locked: from here to the commit the mailbox's pages wait for each other, so that no tie is lost between
+ * two lanes that see halves of one thread at the same moment.
+ */
+export async function assignThreads(trx: Connection, owner: ThreadOwner, messages: readonly ThreadedMessage[]): Promise<Threading> {
+  await sql`select pg_advisory_xact_lock(hashtextextended(${`threads ${owner.mailboxId}`}, 0))`.execute(trx);
+  const links = messages.map(({ id, message }) => linksOf(message, id));
+  const record = await findKeys(trx, owner, links);
+  const ties = await tiesBySubject(trx, owner, messages, links, record);
+  const groups = groupByThread(links, record.known, ties);
+  const { survivors, events } = await mergeThreads(trx, owner, groups);
+
+  const threads = groups.map((group) => {
+    const [first] = group.threads;
+    const id = first === undefined ? derivedId("thread", owner.mailboxId, foundingOf(group)) : (survivors.get(first) ?? first);
+    return { id, group };
+  });
+  await saveKeys(trx, owner, threads, record);
+  const threadOf = new Map(threads.flatMap(({ id, group }) => group.messages.map((message) => [message.id, id])));
+  const bySubject = new Map(links.filter((link) => link.isFoundBySubject).map((link) => [link.id, link]));
+  return {
+    threadOf: (id) => {
+      const thread = threadOf.get(id);
+      if (thread === undefined) throw new Error(`${id} was given no thread`);
+      return thread;
+    },
+    subjectOf: (id) => {
+      const link = bySubject.get(id);
+      return { subject_key: link === undefined ? null : subjectKey(link.subject), is_bare_reply: link?.isBareReply ?? false };
+    },
+    lastAt: record.lastAt,
+    merged: events,
+  };
+}
+
+/** Writes the threads of messages that are new to the store: what began, and what became younger. */
+export async function saveThreads(
+  trx: Connection,
+  owner: ThreadOwner,
+  threading: Threading,
+  inserted: readonly { readonly id: MessageId; readonly received_at: string }[],
+): Promise<void> {
+  const newest = new Map<ThreadId, string>();
+  for (const { id, received_at } of inserted) {
+    const thread = threading.threadOf(id);
+    const known = newest.get(thread);
+    if (known === undefined || Date.parse(received_at) > Date.parse(known)) newest.set(thread, received_at);
+  }
+  const grown = [...newest].filter(([thread, at]) => Date.parse(at) > (threading.lastAt.get(thread)?.getTime() ?? Number.NEGATIVE_INFINITY));
+  if (grown.length === 0) return;
+  await sql`
+    insert into threads (id, customer_id, mailbox_id, last_at)
+    select t.id, ${owner.customerId}, ${owner.mailboxId}, t.at
+    from unnest(${grown.map(([id]) => id)}::text[], ${grown.map(([, at]) => at)}::timestamptz[]) as t (id, at)
+    on conflict (id) do update set last_at = greatest(threads.last_at, excluded.last_at)
+  `.execute(trx);
+}
+
+/** What is on record about the keys of a page. */
+interface KeyRecord {
+  readonly known: ReadonlyMap<string, KnownKey>;
+  readonly lastAt: ReadonlyMap<ThreadId, Date | null>;
+  /** Of the page's subjects, those that an answer without references has. */
+  readonly answeredSubjects: ReadonlySet<string>;
+}
+
+function subjectKey(subject: string): string {
+  return hashOf(`subject ${subject}`);
+}
+
+/** 64 bits that stand for a text within a mailbox, as the signed number that PostgreSQL's bigint is. The migration has the same in SQL. */
+function hashOf(text: string): string {
+  return hash("sha256", text, "buffer").readBigInt64BE(0).toString();
+}
+
+async function findKeys(trx: Connection, { mailboxId }: ThreadOwner, links: readonly ThreadLinks[]): Promise<KeyRecord> {
+  const texts = [...new Set(links.flatMap((link) => link.keys))];
+  const subjects = [...new Set(links.flatMap((link) => (link.isFoundBySubject ? [link.subject] : [])))];
+  // Hashes do not fit a JavaScript number: rows say by position which key or subject they are about. The limits keep the planner, which knows nothing
+  // of a table that has just begun to grow, from reading all of it instead of asking the index for each key.
+  const { rows } = await sql<KeyRow>`
+    select k.position::int, r.thread_id, r.subject, r.subjects
+    from unnest(${texts.map(hashOf)}::bigint[]) with ordinality as k (key, position)
+    cross join lateral (select * from thread_keys where mailbox_id = ${mailboxId} and key = k.key limit 1) r
+    union all
+    select s.position::int, null, null, null from unnest(${subjects.map(subjectKey)}::bigint[]) with ordinality as s (key, position)
+    where exists (select from messages where mailbox_id = ${mailboxId} and is_bare_reply)
+      and exists (select from messages where mailbox_id = ${mailboxId} and is_bare_reply and subject_key = s.key)
+  `.execute(trx);
+  const threads = await resolveThreads(trx, [...new Set(rows.flatMap((row) => row.thread_id ?? []))]);
+  const known = new Map<string, KnownKey>();
+  const answeredSubjects = new Set<string>();
+  for (const row of rows) {
+    const text = (row.thread_id === null ? subjects : texts)[row.position - 1];
+    if (text === undefined) continue;
+    if (row.thread_id === null) answeredSubjects.add(text);
+    else known.set(text, { threadId: threads.get(row.thread_id)?.id ?? row.thread_id, subjects: row.subjects ?? [row.subject] });
+  }
+  return { known, answeredSubjects, lastAt: new Map([...threads.values()].map((thread) => [thread.id, thread.last_at])) };
+}
+
+type KeyRow =
+  | { readonly position: number; readonly thread_id: ThreadId; readonly subject: number; readonly subjects: number[] | null }
+  | { readonly position: number; readonly thread_id: null };
+
+/** What these threads are now, and how young. */
+async function resolveThreads(
+  trx: Connection,
+  ids: readonly ThreadId[],
+): Promise<ReadonlyMap<ThreadId, { readonly id: ThreadId; readonly last_at: Date | null }>> {
+  if (ids.length === 0) return new Map();
+  const { rows } = await sql<{ asked: ThreadId; id: ThreadId; last_at: Date | null }>`
+    select a.id as asked, coalesce(s.id, t.id) as id, coalesce(s.last_at, t.last_at) as last_at
+    from unnest(${ids}::text[]) as a (id)
+    cross join lateral (select * from threads where id = a.id limit 1) t
+    left join lateral (select * from threads where id = t.merged_into limit 1) s on true
+  `.execute(trx);
+  return new Map(rows.map((row) => [row.asked, row]));
+}
+
+/** Ties between messages of the page, and of them with the store, by subject and participants: looked for only where there is an answer to tie. */
+async function tiesBySubject(
+  trx: Connection,
+  owner: ThreadOwner,
+  messages: readonly ThreadedMessage[],
+  links: readonly ThreadLinks[],
+  { answeredSubjects }: KeyRecord,
+): Promise<readonly SubjectTie[]> {
+  const asked = new Set([...answeredSubjects, ...links.filter((link) => link.isBareReply).map((link) => link.subject)]);
+  if (asked.size === 0) return [];
+  const bySubject = Map.groupBy(
+    links.flatMap((link, index) => {
+      const envelope = messages[index]?.message.envelope;
+      const isAsked = link.isFoundBySubject && asked.has(link.subject) && envelope !== undefined;
+      return isAsked ? [{ id: link.id, key: subjectKey(link.subject), ...subjectLinkOf(link, envelope, owner.self) }] : [];
+    }),
+    (link) => link.subject,
+  );
+  const stored = await findCandidates(trx, owner, [...bySubject.values()]);
+  const ties: SubjectTie[] = [];
+  for (const page of bySubject.values()) {
+    for (const [index, one] of page.entries()) {
+      for (const other of page.slice(index + 1)) if (isTiedBySubject(one, other)) ties.push([one.id, other.id]);
+      for (const other of stored) if (isTiedBySubject(one, other)) ties.push([one.id, other.threadId]);
+    }
+  }
+  return ties;
+}
+
+/** Messages in the store with these subjects, received not too far from those of the page. */
+async function findCandidates(
+  trx: Connection,
+  owner: ThreadOwner,
+  bySubject: readonly (readonly { readonly key: string; readonly receivedAt: number }[])[],
+) {
+  const wanted = bySubject.flatMap((links) => {
+    const times = links.map((link) => link.receivedAt);
+    const [first] = links;
+    return first === undefined ? [] : [{ key: first.key, from: Math.min(...times) - subjectWindowMs, to: Math.max(...times) + subjectWindowMs }];
+  });
+  const { rows } = await sql<{ id: MessageId; thread_id: ThreadId; received_at: Date; envelope: Envelope }>`
+    select m.id, coalesce(t.merged_into, m.thread_id) as thread_id, m.received_at, m.envelope
+    from jsonb_to_recordset(${JSON.stringify(wanted)}::jsonb) as w (key bigint, "from" bigint, "to" bigint)
+    cross join lateral (
+      select * from messages where mailbox_id = ${owner.mailboxId} and subject_key = w.key
+        and received_at between to_timestamp(w."from" / 1000.0) and to_timestamp(w."to" / 1000.0)
+      order by received_at desc limit ${candidatesMax}
+    ) m
+    left join threads t on t.id = m.thread_id
+  `.execute(trx);
+  return rows.map((row) => {
+    const envelope = row.envelope;
+    const links = linksOf({ ...blank, envelope, receivedAt: row.received_at.toISOString() }, row.id);
+    return { ...subjectLinkOf(links, envelope, owner.self), threadId: row.thread_id };
+  });
+}
+
+/** What threading by subject does not look at. */
+const blank = {
+  ref: "",
+  stableId: null,
+  providerThreadId: null,
+  flags: [],
+  sizeBytes: 0,
+  attachments: [],
+  textPart: null,
+  traits: [],
+  defects: [],
+  recipientsTotal: null,
+} as const;
+
+/** Inserts keys that are new, and the subjects that known ones gathered. */
+async function saveKeys(
+  trx: Connection,
+  owner: ThreadOwner,
+  threads: readonly { readonly id: ThreadId; readonly group: ThreadGroup }[],
+  { known }: KeyRecord,
+): Promise<void> {
+  const added: { key: string; thread: ThreadId; subject: number }[] = [];
+  const grown: { key: string; subjects: readonly number[] }[] = [];
+  for (const { id, group } of threads) {
+    for (const [text, subjects] of group.keys) {
+      const before = known.get(text);
+      if (before !== undefined && before.subjects.length === subjects.length) continue;
+      const key = hashOf(text);
+      if (before === undefined) added.push({ key, thread: id, subject: subjects[0] ?? 0 });
+      if (subjects.length > 1) grown.push({ key, subjects });
+    }
+  }
+  if (added.length > 0) {
+    await sql`
+      insert into thread_keys (mailbox_id, key, thread_id, subject)
+      select ${owner.mailboxId}, k.key, k.thread_id, k.subject
+      from unnest(${added.map((row) => row.key)}::bigint[], ${added.map((row) => row.thread)}::text[], ${added.map((row) => row.subject)}::int[])
+        as k (key, thread_id, subject)
+      on conflict (mailbox_id, key) do nothing
+    `.execute(trx);
+  }
+  if (grown.length > 0) {
+    await sql`
+      update thread_keys r set subjects = g.subjects
+      from jsonb_to_recordset(${JSON.stringify(grown)}::jsonb) as g (key bigint, subjects int[])
+      where r.mailbox_id = ${owner.mailboxId} and r.key = g.key
+    `.execute(trx);
+  }
+}
+
+interface Merges {
+  readonly survivors: ReadonlyMap<ThreadId, ThreadId>;
+  readonly events: readonly EventData[];
+}
+
+/** Makes one thread of those that a group touches. The largest keeps its id: the fewest messages change theirs. */
+async function mergeThreads(trx: Connection, owner: ThreadOwner, groups: readonly ThreadGroup[]): Promise<Merges> {
+  const survivors = new Map<ThreadId, ThreadId>();
+  const events: EventData[] = [];
+  for (const { threads } of groups) {
+    if (threads.length < 2) continue;
+    const { survivor, toTell } = await chooseSurvivor(trx, owner, threads);
+    const losers = threads.filter((id) => id !== survivor);
+    await recordMerge(trx, owner, survivor, losers);
+    for (const id of losers) survivors.set(id, survivor);
+    for (const threadId of toTell) if (threadId !== survivor) events.push({ type: "thread.merged", threadId, mergedInto: survivor });
+  }
+  if (survivors.size > 0) await moveMergedMessages(trx, owner.mailboxId);
+  return { survivors, events };
+}
+
+/** Once a mailbox is imported its threads may be known to anybody; before that, those that an event has named. */
+async function chooseSurvivor(trx: Connection, owner: ThreadOwner, threads: readonly ThreadId[]) {
+  const { rows } = await sql<{ id: ThreadId; is_known: boolean }>`
+    select t.id, b.import_finished_at is not null or exists (select from messages m where m.thread_id = t.id and m.told_at is not null) as is_known
+    from unnest(${threads}::text[]) as t (id) join mailboxes b on b.id = ${owner.mailboxId}
+    order by (select count(*) from (select from messages m where m.thread_id = t.id limit ${countedMax}) as counted) desc, t.id
+  `.execute(trx);
+  const [first] = rows;
+  if (first === undefined) throw new Error(`there is no mailbox ${owner.mailboxId} to thread`);
+  return { survivor: first.id, toTell: rows.filter((row) => row.is_known).map((row) => row.id) };
+}
+
+async function recordMerge(trx: Connection, owner: ThreadOwner, survivor: ThreadId, losers: readonly ThreadId[]): Promise<void> {
+  await sql`
+    insert into threads (id, customer_id, mailbox_id, last_at)
+    select t.id, ${owner.customerId}, ${owner.mailboxId}, null from unnest(${[survivor, ...losers]}::text[]) as t (id) on conflict (id) do nothing
+  `.execute(trx);
+  await sql`
+    update threads set last_at = greatest(last_at, (select max(last_at) from threads where id = any(${losers}::text[]))) where id = ${survivor}
+  `.execute(trx);
+  // Those that were merged into a loser before follow it, so that one step leads from any id to the thread that has its messages.
+  await sql`
+    update threads set merged_into = ${survivor}, last_at = null where id = any(${losers}::text[]) or merged_into = any(${losers}::text[])
+  `.execute(trx);
+}
+
+/**
+ * Gives messages of merged threads the id of the thread that they belong to now, a bounded number of them; true if others are left. A page does so for
+ * what it merged; what a huge thread leaves is moved by housekeeping, and until then readers see both ids as one.
+ */
+export async function moveMergedMessages(db: Connection, mailboxId: MailboxId): Promise<boolean> {
+  // Locked in the order in which settleMessages locks, or the two could wait for each other.
+  const { numAffectedRows } = await sql`
+    with moving as (
+      select m.id, t.merged_into from threads t join messages m on m.thread_id = t.id
+      where t.mailbox_id = ${mailboxId} and t.merged_into is not null and not t.is_moved
+      order by m.created_at, m.received_at, length(m.main_ref), m.main_ref limit ${movedMax} for update of m
+    )
+    update messages m set thread_id = moving.merged_into from moving where m.id = moving.id
+  `.execute(db);
+  if (Number(numAffectedRows ?? 0n) === movedMax) return true;
+  await sql`
+    update threads t set is_moved = true
+    where t.mailbox_id = ${mailboxId} and t.merged_into is not null and not t.is_moved
+      and not exists (select from messages m where m.thread_id = t.id)
+  `.execute(db);
+  return false;
+}
+
+/** Moves what huge merges left behind, in every mailbox. Returns how many mailboxes had any. */
+export async function moveAllMergedMessages(db: Database): Promise<number> {
+  const { rows } = await sql<{ mailbox_id: MailboxId }>`
+    select distinct mailbox_id from threads where merged_into is not null and not is_moved
+  `.execute(db);
+  for (const { mailbox_id } of rows) while (await moveMergedMessages(db, mailbox_id));
+  return rows.length;
+}
+
+/** Makes the order of threads right again after messages of theirs were deleted or came back. */
+export async function refreshThreads(trx: Connection, messageIds: readonly MessageId[]): Promise<void> {
+  if (messageIds.length === 0) return;
+  await sql`
+    update threads t
+    set last_at = (select m.received_at from messages m where m.thread_id = t.id and not m.is_deleted order by m.received_at desc limit 1)
+    where t.id in (select thread_id from messages where id = any(${messageIds}::text[])) and t.merged_into is null
+  `.execute(trx);
+}
