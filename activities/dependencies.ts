@@ -11,6 +11,8 @@ export interface Signals {
   wakeMailbox(id: MailboxId, paths: readonly string[]): Promise<void>;
   /** Wakes an endpoint's relay, starting it if it sleeps. */
   wakeRelay(id: WebhookEndpointId): Promise<void>;
+  /** Has a mailbox's waiting changes carried out. */
+  wakeActions(id: MailboxId): Promise<void>;
   /** Starts a shard's workflow if it does not run. */
   startShard(shard: number): Promise<void>;
 }

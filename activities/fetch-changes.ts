@@ -33,6 +33,8 @@ export interface FetchChangesInput {
 
 export interface FetchChangesResult {
   readonly isGone: boolean;
+  /** The mailbox was in error until this look. */
+  readonly isBack?: true;
   /** Messages that wait for classifyMessages. */
   readonly unsettled: number;
   /** Messages that left a folder and were not found in another one yet. */
@@ -95,6 +97,7 @@ export async function fetchChanges(deps: FetchDependencies, input: FetchChangesI
     isGone: false,
     more: look.more,
     unread: look.unread,
+    ...(mailbox.status === "error" ? { isBack: true } : {}),
     ...pending,
     ...(input.paths !== null && !pending.needsImport ? {} : { progress: await listingProgress(deps.db, mailbox.id) }),
     ...(waits.length > 0 ? { lookAgainMs: Math.ceil(Math.min(...waits)) } : {}),

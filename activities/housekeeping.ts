@@ -1,10 +1,12 @@
 import { sweepConnectionTests } from "../db/connection-tests.ts";
 import { sweepIdempotencyKeys } from "../db/idempotency.ts";
 import { listLostMailboxes } from "../db/lost-mailboxes.ts";
+import { expireMessageActions, listWaitingMailboxes, sweepMessageActions } from "../db/message-actions.ts";
 import { sweepMessageTexts } from "../db/message-texts.ts";
 import { moveAllMergedMessages } from "../db/threads.ts";
 import { listShards } from "../db/watches.ts";
 import { listStaleAwakeEndpoints } from "../db/webhook-deliveries.ts";
+import { toProblem } from "../domain/errors.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
 
 /** What keeps the house in order, each safe to repeat and to run twice at once. */
@@ -21,23 +23,20 @@ export function housekeepingActivities({ db, signals, log }: ActivityDependencie
       for (const shard of shards) await signals.startShard(shard);
       const relays = await listStaleAwakeEndpoints(db);
       for (const id of relays) await signals.wakeRelay(id);
+      for (const id of await listWaitingMailboxes(db)) await signals.wakeActions(id);
       if (mailboxes.length + relays.length > 0) log.warn({ mailboxes: mailboxes.length, relays: relays.length }, "started workflows that were lost");
       return { mailboxes: mailboxes.length, shards: shards.length, relays: relays.length };
     },
 
     /** Removes what is kept for a while only, and finishes what a page had to leave. */
-    async sweep(): Promise<{
-      readonly connectionTests: number;
-      readonly idempotencyKeys: number;
-      readonly texts: number;
-      /** Mailboxes in which threads that were merged still had messages to move; absent in histories of earlier releases. */
-      readonly threads?: number;
-    }> {
+    async sweep(): Promise<Readonly<Record<string, number>>> {
       return {
         connectionTests: await sweepConnectionTests(db),
         idempotencyKeys: await sweepIdempotencyKeys(db),
         texts: await sweepMessageTexts(db),
         threads: await moveAllMergedMessages(db),
+        expiredActions: await expireMessageActions(db, toProblem({ code: "expired" }, new Date().toISOString())),
+        messageActions: await sweepMessageActions(db),
       };
     },
   };

@@ -6,6 +6,7 @@ import { withHeartbeat } from "./heartbeat.ts";
 import { housekeepingActivities } from "./housekeeping.ts";
 import { idleShard } from "./idle-shard.ts";
 import { mailboxActivities } from "./mailboxes.ts";
+import { messageActionActivities } from "./message-actions.ts";
 import { messageTextActivities } from "./message-texts.ts";
 import { webhookActivities } from "./webhooks.ts";
 
@@ -24,6 +25,7 @@ function allActivities(deps: ActivityDependencies, sessions: Sessions) {
     ...mailboxActivities(deps, sessions),
     ...connectionTestActivities(deps),
     ...messageTextActivities(deps, sessions),
+    ...messageActionActivities(deps, sessions),
     ...housekeepingActivities(deps),
     ...webhookActivities(deps),
     idleShard: (input: { readonly shard: number }) => idleShard(deps, sessions, input),

@@ -12,6 +12,7 @@ import type { Sessions } from "../sessions/sessions.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
 import { anchorFolders, type FetchChangesInput, type FetchChangesResult, fetchChanges, storeFolders } from "./fetch-changes.ts";
 import { type ImportHistoryResult, importHistory } from "./import-history.ts";
+import { wakeWaitingActions } from "./message-actions.ts";
 
 export interface MailboxRef {
   readonly mailboxId: MailboxId;
@@ -76,6 +77,7 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
         await anchorFolders({ db }, mailbox, provider, signal);
         await recordConnected(db, mailbox, report.address);
       });
+      await wakeWaitingActions(deps, mailboxId);
       return factsOf(mailbox);
     },
 
@@ -96,7 +98,11 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
       return { tokenExpiresAt: expiresAt?.getTime() ?? null };
     },
 
-    fetchChanges: (input: FetchChangesInput): Promise<FetchChangesResult> => fetchChanges({ db, sessions, graceMs: deps.sync.graceMs }, input),
+    async fetchChanges(input: FetchChangesInput): Promise<FetchChangesResult> {
+      const result = await fetchChanges({ db, sessions, graceMs: deps.sync.graceMs }, input);
+      if (result.isBack === true) await wakeWaitingActions(deps, input.mailboxId);
+      return result;
+    },
 
     importHistory: (input: MailboxRef): Promise<ImportHistoryResult> =>
       importHistory({ db, sessions, pageSize: deps.sync.pageSize, draining: deps.draining }, input),
@@ -155,6 +161,7 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
       await recordPaused(db, mailboxId, isPaused);
       if (isPaused) await recordWatchState(db, mailboxId, "off");
       await notifyShardOf(db, mailboxId);
+      if (!isPaused) await wakeWaitingActions(deps, mailboxId);
     },
 
     async forgetCursors({ mailboxId }: MailboxRef): Promise<void> {

@@ -23,6 +23,8 @@ export interface Commands {
   disconnect(mailbox: MailboxTarget, options: { readonly purge: boolean }): Promise<void>;
   /** Says that the row's settings or credentials changed. */
   settingsChanged(mailbox: MailboxTarget): Promise<void>;
+  /** Has what waits for these mailboxes' messages carried out, and returns once all of it was tried. */
+  carryOutActions(mailboxes: readonly MailboxTarget[]): Promise<void>;
   /** Starts or wakes the relay of a webhook endpoint. */
   wakeRelay(endpointId: WebhookEndpointId): Promise<void>;
   /** Runs a stored connection test; its report is in the row afterwards. */

@@ -27,6 +27,7 @@ import {
   syncUpdate,
   wakeSignal,
 } from "../workflows/mailbox.ts";
+import { carryOutUpdate, messageActions } from "../workflows/message-actions.ts";
 import { searchAttributes, type TaskQueue, taskQueueName, workflowIds } from "../workflows/names.ts";
 import { wakeSignal as wakeRelaySignal, webhookRelay } from "../workflows/webhook-relay.ts";
 import type { Commands, MailboxCommand, MailboxTarget } from "./commands.ts";
@@ -37,12 +38,15 @@ export interface TemporalOptions {
   readonly taskQueuePrefix: string;
   /** How long a worker has for a command before the caller is told that there is none; shorter in tests. */
   readonly commandTimeoutMs?: number;
+  /** How long changes of messages are waited for: a thousand of them, on a server that thinks about each command. */
+  readonly actionsTimeoutMs?: number;
   /** The same for starts and signals, which need the server alone. */
   readonly serverTimeoutMs?: number;
 }
 
 /** Plenty for a worker that is there: a command is a row and a flag. */
 const commandTimeoutMsDefault = 10_000;
+const actionsTimeoutMsDefault = 25_000;
 /** Both sides of a test may use up their own timeouts. Less than what an Idempotency-Key waits before it counts as abandoned. */
 const testTimeoutMs = 50_000;
 const autodetectTimeoutMs = 25_000;
@@ -60,6 +64,7 @@ export function createCommands({
   client,
   taskQueuePrefix,
   commandTimeoutMs = commandTimeoutMsDefault,
+  actionsTimeoutMs = actionsTimeoutMsDefault,
   serverTimeoutMs = serverTimeoutMsDefault,
 }: TemporalOptions): Commands {
   const mailQueue = taskQueueName(taskQueuePrefix, "mail");
@@ -112,6 +117,22 @@ export function createCommands({
     async settingsChanged(target) {
       await withDeadline(client, serverTimeoutMs, () =>
         client.workflow.signalWithStart(mailboxWorkflow, { ...mailboxStart(target), signal: settingsChangedSignal, signalArgs: [] }),
+      );
+    },
+    async carryOutActions(mailboxes) {
+      await Promise.all(
+        mailboxes.map((target) =>
+          withDeadline(client, actionsTimeoutMs, () =>
+            client.workflow.executeUpdateWithStart(carryOutUpdate, {
+              args: [],
+              startWorkflowOperation: new WithStartWorkflowOperation(messageActions, {
+                ...mailboxStart(target),
+                workflowId: workflowIds.messageActions(target.id),
+                workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
+              }),
+            }),
+          ),
+        ),
       );
     },
     async wakeRelay(endpointId) {

@@ -24,6 +24,7 @@ export interface SyncFolder {
   /** Since when a removal of most of it waits to be said again. */
   readonly heldSince: Date | null;
   readonly isHoldOver: boolean;
+  readonly writes: number;
 }
 
 /** The folders that are read, in the order in which they are: where people look first comes first. */
@@ -39,6 +40,7 @@ export async function listSyncFolders(db: Connection, mailboxId: MailboxId): Pro
       "import_state",
       "was_complete",
       "generation",
+      "writes",
       "held_since",
       isHoldOver.as("is_hold_over"),
     ])
@@ -57,6 +59,7 @@ export async function listSyncFolders(db: Connection, mailboxId: MailboxId): Pro
       generation: row.generation,
       heldSince: row.held_since,
       isHoldOver: row.is_hold_over,
+      writes: row.writes,
     }))
     .sort((a, b) => readingOrder(a) - readingOrder(b) || a.path.localeCompare(b.path));
 }

@@ -10,6 +10,7 @@ import type {
   EventId,
   FolderId,
   MailboxId,
+  MessageActionId,
   MessageId,
   ThreadId,
   WebhookDeliveryId,
@@ -17,6 +18,7 @@ import type {
 } from "../domain/ids.ts";
 import type { StoredStatus } from "../domain/mailbox.ts";
 import type { AttachmentInfo, Direction, Envelope, TextPart } from "../domain/message.ts";
+import type { BegunStep, ItemState, MessageAction } from "../domain/message-action.ts";
 import type { SyncCursor } from "../domain/sync.ts";
 import type { SyncSettings } from "../domain/sync-settings.ts";
 import type { Trait } from "../domain/traits.ts";
@@ -149,6 +151,8 @@ export interface FoldersTable {
   import_total: Generated<number>;
   import_done: Generated<number>;
   generation: Generated<number>;
+  /** Counts our own writes to it: a page that was read before one of them is out of date. */
+  writes: Generated<number>;
   total: Generated<number>;
   unseen: Generated<number>;
   problem: JsonOrNull<Problem>;
@@ -342,6 +346,31 @@ export interface ConnectionTestsTable {
   created_at: CreatedAt;
 }
 
+export interface MessageActionsTable {
+  id: MessageActionId;
+  customer_id: CustomerId;
+  /** Set where the request concerns one mailbox only. */
+  mailbox_id: MailboxId | null;
+  action: Json<MessageAction>;
+  when_away: "refuse" | "queue";
+  created_at: CreatedAt;
+  expires_at: Instant;
+}
+
+export interface MessageActionItemsTable {
+  action_id: MessageActionId;
+  message_id: MessageId;
+  customer_id: CustomerId;
+  mailbox_id: MailboxId | null;
+  position: Generated<number>;
+  state: ItemState;
+  /** Places of the message at which the action was carried out. */
+  steps_done: Generated<number>;
+  /** What is under way at the server, noted before it was begun. */
+  step: JsonOrNull<BegunStep>;
+  problem: JsonOrNull<Problem>;
+}
+
 /** Every table, as kysely sees it. */
 export interface Tables {
   customers: CustomersTable;
@@ -362,4 +391,6 @@ export interface Tables {
   webhook_endpoints: WebhookEndpointsTable;
   webhook_deliveries: WebhookDeliveriesTable;
   connection_tests: ConnectionTestsTable;
+  message_actions: MessageActionsTable;
+  message_action_items: MessageActionItemsTable;
 }

@@ -42,6 +42,8 @@ const tenantTables: Readonly<Record<string, { readonly mailbox: string | undefin
   webhook_endpoints: { mailbox: undefined },
   webhook_deliveries: { mailbox: "mailbox_id" },
   connection_tests: { mailbox: "mailbox_id" },
+  message_actions: { mailbox: "mailbox_id" },
+  message_action_items: { mailbox: "mailbox_id" },
 };
 
 declare const scopedBrand: unique symbol;

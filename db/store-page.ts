@@ -71,7 +71,7 @@ async function removeUnlisted(trx: Connection, folder: SyncFolder, present: RefR
 }
 
 /**
- * The new cursor over the one that the page was read with. A page whose removals are held leaves it where it is: what it brought is stored, and the
+ * The new cursor over the one that the page was read with, unless we wrote to the folder meanwhile: the page may not know of it. A page whose removals are held leaves it where it is: what it brought is stored, and the
  * next look finds the folder as different as this one did.
  */
 async function moveCursor(trx: Connection, folder: SyncFolder, page: ChangePage, isHeld: boolean): Promise<void> {
@@ -95,6 +95,7 @@ async function moveCursor(trx: Connection, folder: SyncFolder, page: ChangePage,
       ...listing,
     })
     .where("id", "=", folder.id)
+    .where("writes", "=", folder.writes)
     .where(sql<boolean>`cursor is not distinct from ${folder.cursor === null ? null : JSON.stringify(folder.cursor)}::jsonb`)
     .executeTakeFirst();
   if (numUpdatedRows === 0n) throw new CursorMoved(`the cursor of ${folder.id} was moved by somebody else`);

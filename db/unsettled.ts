@@ -32,62 +32,65 @@ const batchSize = 200;
  * tells of does. A message without a place waits until a search has ended that says it is gone (`mailboxes.gone_before`).
  */
 export async function settleMessages(db: Database, teller: Teller): Promise<SettledBatch> {
-  return db.transaction().execute(async (trx) => {
-    const rows = await trx
-      .selectFrom("messages")
-      .select([
-        "id",
-        "thread_id",
-        "envelope",
-        "flags",
-        "size_bytes",
-        "received_at",
-        "attachments",
-        "snippet",
-        "traits",
-        "defects",
-        "recipients_total",
-        "direction",
-        "main_folder_id",
-        "state",
-        "is_deleted",
-        "is_untold",
-      ])
-      .where("mailbox_id", "=", teller.mailboxId)
-      .where("state", "<>", "settled")
-      .where(sql<boolean>`(state <> 'missing' or missing_since <= (select b.gone_before from mailboxes b where b.id = ${teller.mailboxId}))`)
-      .orderBy("created_at")
-      .orderBy("received_at")
-      .orderBy(sql`length(main_ref), main_ref`)
-      .limit(batchSize)
-      .forUpdate()
-      .execute();
-    if (rows.length === 0) return { told: 0, more: false };
+  return db.transaction().execute((trx) => settleBatch(trx, teller));
+}
 
-    const places = await placesOf(
-      trx,
-      rows.map((row) => row.id),
-    );
-    const events: EventData[] = [];
-    const verdicts: Verdict[] = [];
-    for (const row of rows) {
-      const known = {
-        envelope: row.envelope,
-        flags: row.flags,
-        direction: row.direction,
-        mainFolderId: row.main_folder_id,
-        isDeleted: row.is_deleted,
-        isNew: row.state === "fetched" || row.is_untold,
-      };
-      const verdict = settle(known, places.get(row.id) ?? [], teller.self, row.state === "missing");
-      const event = eventOf(teller, row, verdict);
-      if (event !== undefined) events.push(event);
-      verdicts.push(toVerdict(row.id, known.isNew, verdict, event));
-    }
-    await writeVerdicts(trx, verdicts);
-    await recordEvents(trx, teller, events);
-    return { told: events.length, more: rows.length === batchSize };
-  });
+/** The same within the transaction that changed the messages. */
+export async function settleBatch(trx: Database, teller: Teller): Promise<SettledBatch> {
+  const rows = await trx
+    .selectFrom("messages")
+    .select([
+      "id",
+      "thread_id",
+      "envelope",
+      "flags",
+      "size_bytes",
+      "received_at",
+      "attachments",
+      "snippet",
+      "traits",
+      "defects",
+      "recipients_total",
+      "direction",
+      "main_folder_id",
+      "state",
+      "is_deleted",
+      "is_untold",
+    ])
+    .where("mailbox_id", "=", teller.mailboxId)
+    .where("state", "<>", "settled")
+    .where(sql<boolean>`(state <> 'missing' or missing_since <= (select b.gone_before from mailboxes b where b.id = ${teller.mailboxId}))`)
+    .orderBy("created_at")
+    .orderBy("received_at")
+    .orderBy(sql`length(main_ref), main_ref`)
+    .limit(batchSize)
+    .forUpdate()
+    .execute();
+  if (rows.length === 0) return { told: 0, more: false };
+
+  const places = await placesOf(
+    trx,
+    rows.map((row) => row.id),
+  );
+  const events: EventData[] = [];
+  const verdicts: Verdict[] = [];
+  for (const row of rows) {
+    const known = {
+      envelope: row.envelope,
+      flags: row.flags,
+      direction: row.direction,
+      mainFolderId: row.main_folder_id,
+      isDeleted: row.is_deleted,
+      isNew: row.state === "fetched" || row.is_untold,
+    };
+    const verdict = settle(known, places.get(row.id) ?? [], teller.self, row.state === "missing");
+    const event = eventOf(teller, row, verdict);
+    if (event !== undefined) events.push(event);
+    verdicts.push(toVerdict(row.id, known.isNew, verdict, event));
+  }
+  await writeVerdicts(trx, verdicts);
+  await recordEvents(trx, teller, events);
+  return { told: events.length, more: rows.length === batchSize };
 }
 
 interface MessageRow {

@@ -3,6 +3,7 @@ export const keyScopes = [
   "mailboxes:read",
   "mailboxes:write",
   "messages:read",
+  "messages:write",
   "events:read",
   "webhooks:read",
   "webhooks:write",

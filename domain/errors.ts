@@ -229,6 +229,22 @@ export const catalogue = {
     "No folder of the mailbox has the role that this needs.",
     "Create such a folder and give it the role with `roleOverrides`, or name a folder by path or id.",
   ),
+  mailbox_paused: entry(
+    "never",
+    "none",
+    409,
+    "The mailbox is paused",
+    "Nothing is read from or written to a paused mailbox.",
+    "Resume the mailbox, or send `whenAway: queue` to have the change carried out when it is back.",
+  ),
+  mailbox_not_connected: entry(
+    "never",
+    "none",
+    409,
+    "The mailbox is not connected",
+    "It was disconnected, or has not been opened for the first time yet.",
+    "Connect the mailbox, or send `whenAway: queue` to have the change carried out when it is connected.",
+  ),
   expired: entry(
     "never",
     "none",

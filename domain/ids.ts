@@ -13,6 +13,7 @@ export const idPrefixes = {
   webhookEndpoint: "whe",
   webhookDelivery: "whd",
   connectionTest: "tst",
+  messageAction: "act",
   auditEntry: "log",
   request: "req",
 } as const;
@@ -29,6 +30,7 @@ export type ThreadId = Id<"thread">;
 export type EventId = Id<"event">;
 export type WebhookEndpointId = Id<"webhookEndpoint">;
 export type WebhookDeliveryId = Id<"webhookDelivery">;
+export type MessageActionId = Id<"messageAction">;
 export type ConnectionTestId = Id<"connectionTest">;
 
 /** Whether `text` has the shape of an id of this kind. It says nothing about whether such a thing exists. */

@@ -49,6 +49,17 @@ export type MessageAction =
   | { readonly type: "copy"; readonly to: ActionTarget }
   | { readonly type: "delete"; readonly permanent: boolean };
 
+/** `begun` is at the server, and what became of it not known yet. */
+export type ItemState = "queued" | "begun" | "done" | "not_found" | "refused";
+
+/** What is under way about one message: noted before the server is asked, so that whoever finds it knows what to look for. */
+export interface BegunStep {
+  readonly folderId: FolderId;
+  readonly ref: string;
+  /** Only for what brings messages elsewhere. */
+  readonly target: { readonly folderId: FolderId; readonly mark: WriteMark } | null;
+}
+
 /** Roles that a message can be moved to by name. The others are views, or say nothing about where. */
 export const targetRoles = folderRoles.filter((role) => !["all", "flagged", "important", "none"].includes(role));
 

@@ -45,7 +45,7 @@ export type Settlement =
  * is gone only when `isSearchComplete` says that every folder was looked at since: until then it may be on its way from one folder to another.
  */
 export function settle(message: KnownMessage, locations: readonly Location[], self: Self, isSearchComplete: boolean): Settlement {
-  const [main] = locations.toSorted((a, b) => compareRoles(a.role, b.role) || a.path.localeCompare(b.path));
+  const [main] = locations.toSorted(comparePlaces);
   if (main === undefined) {
     if (!isSearchComplete) return { kind: "wait" };
     return { kind: "deleted", isTold: !message.isNew && message.direction !== "draft" && !message.isDeleted };
@@ -56,6 +56,11 @@ export function settle(message: KnownMessage, locations: readonly Location[], se
   if (message.isNew || message.direction === "draft") return { ...present, tell: "created", changes: {} };
   const changes = changesOf(message, main);
   return { ...present, tell: Object.keys(changes).length > 0 ? "updated" : "nothing", changes };
+}
+
+/** Where a person would look for the message first comes first. */
+export function comparePlaces(a: Location, b: Location): number {
+  return compareRoles(a.role, b.role) || a.path.localeCompare(b.path);
 }
 
 function changesOf(message: KnownMessage, main: Location): MessageChanges {

@@ -2,6 +2,7 @@ import type { Client } from "@temporalio/client";
 import type { Signals } from "../activities/dependencies.ts";
 import { assignSignal, idleShard } from "../workflows/idle-shard.ts";
 import { mailbox, wakeSignal } from "../workflows/mailbox.ts";
+import { messageActions, wakeSignal as wakeActionsSignal } from "../workflows/message-actions.ts";
 import { taskQueueName, workflowIds } from "../workflows/names.ts";
 import { wakeSignal as wakeRelaySignal, webhookRelay } from "../workflows/webhook-relay.ts";
 
@@ -16,6 +17,14 @@ export function createSignals(client: Client, taskQueuePrefix: string): Signals 
         args: [{ mailboxId }],
         signal: wakeSignal,
         signalArgs: [{ paths }],
+      });
+    },
+    async wakeActions(mailboxId) {
+      await client.workflow.signalWithStart(messageActions, {
+        workflowId: workflowIds.messageActions(mailboxId),
+        taskQueue,
+        args: [{ mailboxId }],
+        signal: wakeActionsSignal,
       });
     },
     async wakeRelay(endpointId) {

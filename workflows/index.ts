@@ -4,5 +4,6 @@ export { connectionTest } from "./connection-test.ts";
 export { housekeeping } from "./housekeeping.ts";
 export { idleShard } from "./idle-shard.ts";
 export { mailbox } from "./mailbox.ts";
+export { messageActions } from "./message-actions.ts";
 export { messageText } from "./message-text.ts";
 export { webhookRelay } from "./webhook-relay.ts";

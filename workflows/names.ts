@@ -26,6 +26,7 @@ export const workflowIds = {
   /** Shards are numbered in each installation anew, so that this id alone needs the prefix. */
   idleShard: (prefix: string, shard: number) => (prefix === "" ? `idle-shard/${shard}` : `${prefix}-idle-shard/${shard}`),
   webhookRelay: (id: WebhookEndpointId) => `webhooks/${id}`,
+  messageActions: (id: MailboxId) => `actions/${id}`,
   messageText: (id: MessageId) => `message-text/${id}`,
   connectionTest: (id: ConnectionTestId) => `connection-test/${id}`,
 } as const;

@@ -8,6 +8,7 @@ import { eventRoutes } from "./events.ts";
 import { folderRoutes } from "./folders.ts";
 import { healthRoutes } from "./health.ts";
 import { mailboxRoutes } from "./mailboxes.ts";
+import { messageActionRoutes } from "./message-actions.ts";
 import { messageContentRoutes } from "./message-content.ts";
 import { messageRoutes } from "./messages.ts";
 import { presetRoutes } from "./presets.ts";
@@ -21,6 +22,7 @@ export const routes: readonly Route[] = [
   ...autodetectRoutes,
   ...folderRoutes,
   ...messageRoutes,
+  ...messageActionRoutes,
   ...messageContentRoutes,
   ...eventRoutes,
   ...webhookRoutes,

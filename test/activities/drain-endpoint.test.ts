@@ -42,6 +42,7 @@ function drain(id: WebhookEndpointId, options: Partial<WebhookActivityDependenci
   const signals = {
     wakeMailbox: async () => {},
     startShard: async () => {},
+    wakeActions: async () => {},
     wakeRelay: async (endpointId: WebhookEndpointId) => void woken.push(endpointId),
   };
   const { drainEndpoint } = webhookActivities({

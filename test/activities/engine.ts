@@ -24,7 +24,12 @@ export interface Engine extends AsyncDisposable {
   readonly deps: ActivityDependencies;
   readonly sessions: Sessions;
   readonly customerId: CustomerId;
-  readonly woken: { readonly mailboxes: [MailboxId, readonly string[]][]; readonly relays: string[]; readonly shards: number[] };
+  readonly woken: {
+    readonly mailboxes: [MailboxId, readonly string[]][];
+    readonly relays: string[];
+    readonly shards: number[];
+    readonly actions: MailboxId[];
+  };
   /** Runs one activity in an activity's context. */
   run<Result>(work: (activities: Activities) => Promise<Result>): Promise<Result>;
   /** A Dovecot user and a mailbox row that opens it. */
@@ -47,7 +52,7 @@ export interface EngineOptions {
 export async function startEngine(options: EngineOptions = {}): Promise<Engine> {
   const database = options.databaseUrl === undefined ? await createTestDatabase() : open(options.databaseUrl);
   const { db } = database;
-  const woken: Engine["woken"] = { mailboxes: [], relays: [], shards: [] };
+  const woken: Engine["woken"] = { mailboxes: [], relays: [], shards: [], actions: [] };
   const resolveHost = createHostResolver({ allowPrivateNetworks: ["127.0.0.0/8"] });
   const deliverer = createDeliverer({ resolveHost });
   const slots = await openConnectionSlots(database.url);
@@ -60,6 +65,7 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
     signals: {
       wakeMailbox: async (id, paths) => void woken.mailboxes.push([id, paths]),
       wakeRelay: async (id) => void woken.relays.push(id),
+      wakeActions: async (id) => void woken.actions.push(id),
       startShard: async (shard) => void woken.shards.push(shard),
     },
     resolveHost,

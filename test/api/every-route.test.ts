@@ -35,6 +35,8 @@ const bodies: Readonly<Record<string, unknown>> = {
   connectMailbox: { provider: "memory", email: "ann@example.com", mailbox: "x" },
   testConnection: { provider: "memory", email: "ann@example.com", mailbox: "x" },
   autodetect: { email: "ann@example.com" },
+  actOnMessages: { ids: ["msg_1CbWqaK3zvYyZ9rNbX1pQ4"], action: { type: "setFlags", add: ["seen"] } },
+  changeMessage: { flags: { add: ["seen"] } },
   createCustomer: { name: "x" },
   createAccessKey: { name: "x" },
   createWebhookEndpoint: { url: "https://example.com/hook" },

@@ -1,6 +1,8 @@
 import { createAccessKey } from "../../db/access-keys.ts";
 import { saveCredentials } from "../../db/credentials.ts";
 import { newId } from "../../db/ids.ts";
+import { insertMessageAction } from "../../db/message-actions.ts";
+import { scopedTo } from "../../db/scope.ts";
 import { seal } from "../../db/secrets.ts";
 import type { CustomerId, MailboxId } from "../../domain/ids.ts";
 import { defaultSyncSettings } from "../../domain/sync-settings.ts";
@@ -19,7 +21,8 @@ export type Collection =
   | "events"
   | "webhook-endpoints"
   | "webhook-deliveries"
-  | "attachments";
+  | "attachments"
+  | "message-actions";
 
 /** Puts one of everything into the database by hand, as the engine would have. */
 export async function makeThings({ db, config }: Api, customerId: CustomerId): Promise<Things> {
@@ -118,6 +121,9 @@ export async function makeThings({ db, config }: Api, customerId: CustomerId): P
     .insertInto("webhook_deliveries")
     .values({ id: deliveryId, customer_id: customerId, endpoint_id: endpointId, event_id: eventId, mailbox_id: mailboxId, lane: mailboxId })
     .execute();
+  const actionId = newId("messageAction");
+  const action = { id: actionId, customerId, mailboxId, action: { type: "setFlags", add: ["seen"], remove: [] }, whenAway: "queue" } as const;
+  await insertMessageAction(scopedTo(db, { customerId, mailboxId: null }), action, [{ messageId, mailboxId, state: "queued", problem: null }]);
   const { row } = await createAccessKey(db, { customerId, role: "customer", name: "other", scopes: [] });
   return {
     mailboxes: mailboxId,
@@ -128,6 +134,7 @@ export async function makeThings({ db, config }: Api, customerId: CustomerId): P
     events: eventId,
     "webhook-endpoints": endpointId,
     "webhook-deliveries": deliveryId,
+    "message-actions": actionId,
     // A part's number; no other text in an answer looks like it.
     attachments: "1234.4321.1234",
   };
