@@ -23,8 +23,8 @@ export function messageTextActivities({ db }: ActivityDependencies, sessions: Se
         const { stream } = await provider.openSource({ path: source.path }, source.ref, signal);
         return readAtMost(stream, sourceBytesMax);
       });
-      const parsed = await parseSource(bytes, { charactersMax, signal });
-      await saveMessageTexts(db, { customerId: mailbox.customerId, mailboxId: mailbox.id }, [{ messageId, ...parsed }]);
+      const { text, isTruncated } = await parseSource(bytes, { charactersMax, signal });
+      await saveMessageTexts(db, { customerId: mailbox.customerId, mailboxId: mailbox.id }, [{ messageId, text, isTruncated }]);
     },
   };
 }

@@ -1,5 +1,8 @@
 import { Tinypool } from "tinypool";
-import type { ParsedSource } from "./parse-source-worker.ts";
+import type { ParsedSource, ParseTask, SanitiseTask } from "./parse-source-worker.ts";
+import type { SafeHtml } from "./sanitise-html.ts";
+
+export type { ParsedAttachment, ParsedSource } from "./parse-source-worker.ts";
 
 /**
  * Sources are parsed on threads of their own: mailparser takes about a millisecond per message and seconds for a large one, in which a worker could not
@@ -14,8 +17,21 @@ const threads = new Tinypool({
   resourceLimits: { maxOldGenerationSizeMb: 512 },
 });
 
-/** The readable text of a source (RFC 5322): its plain parts, or the HTML ones as text. `charactersMax` cuts it. */
-export async function parseSource(source: Buffer, options: { readonly charactersMax: number; readonly signal?: AbortSignal }): Promise<ParsedSource> {
-  const { signal, charactersMax } = options;
-  return threads.run({ source, charactersMax }, signal === undefined ? {} : { signal });
+interface Cancellable {
+  readonly signal?: AbortSignal;
+}
+
+/** What a source (RFC 5322) says: text, HTML, the reply in it, attachments. `charactersMax` cuts text and HTML each. */
+export async function parseSource(
+  source: Buffer,
+  { charactersMax, signal }: { readonly charactersMax: number } & Cancellable,
+): Promise<ParsedSource> {
+  const task: ParseTask = { source, charactersMax };
+  return threads.run(task, signal === undefined ? {} : { signal });
+}
+
+/** `sanitiseHtml` beside the main thread, for mark-up of any size. */
+export async function sanitiseOnThread(html: string, { signal, ...options }: Omit<SanitiseTask, "html"> & Cancellable): Promise<SafeHtml> {
+  const task: SanitiseTask = { html, ...options };
+  return threads.run(task, signal === undefined ? {} : { signal });
 }

@@ -18,7 +18,12 @@ export interface Room {
 /** From the bottom to the top: what others stand on comes first. A file belongs to the first line that matches it. */
 export const rooms: readonly Room[] = [
   { name: "domain", files: /^domain\//, imports: [] },
-  { name: "mime", files: /^mime\//, imports: ["domain"], packages: ["html-to-text", "iconv-lite", "mailparser", "tinypool"] },
+  {
+    name: "mime",
+    files: /^mime\//,
+    imports: ["domain"],
+    packages: ["html-to-text", "htmlparser2", "iconv-lite", "mailparser", "sanitize-html", "tinypool"],
+  },
   { name: "network", files: /^network\//, imports: ["domain"], packages: ["ipaddr.js"], node: ["node:dns/promises"] },
   { name: "config.ts", files: /^config\.ts$/, imports: [], packages: ["zod"], node: ["node:os"] },
   { name: "logging.ts", files: /^logging\.ts$/, imports: [], typesOf: ["config.ts"], packages: ["pino"], node: ["node:stream"] },
