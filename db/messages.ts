@@ -16,7 +16,7 @@ export async function listMessages(
 }
 
 /** These messages, in this order; what was deleted meanwhile is left out. */
-async function loadMessages(db: ScopedConnection, found: readonly FoundMessage[]): Promise<readonly MessageRow[]> {
+export async function loadMessages(db: ScopedConnection, found: readonly Pick<FoundMessage, "id">[]): Promise<readonly MessageRow[]> {
   if (found.length === 0) return [];
   const ids = found.map((row) => row.id);
   const rows = await selectMessages(db).where("m.id", "in", ids).where("m.is_deleted", "=", false).execute();

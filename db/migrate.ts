@@ -6,6 +6,7 @@ import { type Database, openDatabase } from "./database.ts";
 import * as foundation from "./migrations/2026_11_21_foundation.ts";
 import * as messageMeaning from "./migrations/2026_11_21_message_meaning.ts";
 import * as reading from "./migrations/2026_11_21_reading.ts";
+import * as readingChanges from "./migrations/2026_11_21_reading_changes.ts";
 import * as settings from "./migrations/2026_11_21_settings.ts";
 import * as sync from "./migrations/2026_11_21_sync.ts";
 import * as threads from "./migrations/2026_11_21_threads.ts";
@@ -16,6 +17,7 @@ const migrations: Readonly<Record<string, Migration>> = {
   "2026_11_21_foundation": foundation,
   "2026_11_21_message_meaning": messageMeaning,
   "2026_11_21_reading": reading,
+  "2026_11_21_reading_changes": readingChanges,
   "2026_11_21_settings": settings,
   "2026_11_21_sync": sync,
   "2026_11_21_threads": threads,

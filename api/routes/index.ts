@@ -2,6 +2,7 @@ import type { Route } from "../route.ts";
 import { accessKeyRoutes } from "./access-keys.ts";
 import { auditRoutes } from "./audit-log.ts";
 import { autodetectRoutes } from "./autodetect.ts";
+import { changeRoutes } from "./changes.ts";
 import { connectionTestRoutes } from "./connection-tests.ts";
 import { customerRoutes } from "./customers.ts";
 import { eventRoutes } from "./events.ts";
@@ -23,6 +24,7 @@ export const routes: readonly Route[] = [
   ...folderRoutes,
   ...messageRoutes,
   ...messageActionRoutes,
+  ...changeRoutes,
   ...messageContentRoutes,
   ...eventRoutes,
   ...webhookRoutes,
