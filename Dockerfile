@@ -18,6 +18,8 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts && npm cache clean --forc
   && find node_modules/@temporalio/core-bridge/releases -mindepth 1 -maxdepth 1 ! -name "$keep" -exec rm -r {} +
 COPY . .
 COPY --from=build /app/build ./build
+# A volume that is mounted here takes over who owns it.
+RUN install -d -o node -g node -m 700 /var/lib/everpost/blobs
 USER node
 EXPOSE 3000
 # Node itself is process 1 and gets the signals; each program drains on SIGTERM.

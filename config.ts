@@ -39,7 +39,7 @@ const keyRing = z
   .refine((keys) => keys.length > 0, "at least one key is needed, the first one seals: `name:base64` of 32 bytes");
 
 /** Which task queues a worker process serves; `all` is for small installations. */
-export const workerRoles = ["mail", "providers", "bulk", "idle", "webhooks"] as const;
+export const workerRoles = ["mail", "providers", "bulk", "content", "idle", "webhooks"] as const;
 export type WorkerRole = (typeof workerRoles)[number];
 
 const roles = z
@@ -76,6 +76,19 @@ export const environment = z.object({
   EVERPOST_STATUS_POLL_SECONDS: wholeNumber(1, 3_600, 120),
   EVERPOST_MOVE_GRACE_SECONDS: wholeNumber(1, 86_400, 60),
   EVERPOST_PAGE_SIZE: wholeNumber(1, 5_000, 500),
+  EVERPOST_BLOB_DIR: z.string().default(".everpost/blobs"),
+  EVERPOST_BLOB_S3_BUCKET: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "a bucket's name: lower-case letters, digits, dots and hyphens")
+    .optional(),
+  EVERPOST_BLOB_S3_ENDPOINT: z.url({ protocol: /^https?$/, error: "a URL: https://s3.eu-central-1.amazonaws.com" }).optional(),
+  EVERPOST_BLOB_S3_REGION: z.string().default("us-east-1"),
+  EVERPOST_BLOB_S3_PREFIX: z
+    .string()
+    .regex(/^[\w./-]*$/, "letters, digits, and ./-_ between them")
+    .default(""),
+  EVERPOST_BLOB_S3_ACCESS_KEY_ID: z.string().optional(),
+  EVERPOST_BLOB_S3_SECRET_ACCESS_KEY: z.string().optional(),
   EVERPOST_ALLOW_PRIVATE_NETWORKS: list,
   EVERPOST_RATE_LIMIT_PER_MINUTE: wholeNumber(1, 1_000_000, 6_000),
   EVERPOST_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"),
@@ -103,6 +116,20 @@ export interface Config {
     /** How long a message that left a folder may be on its way to another, where no quiet look proves that it is gone. */
     readonly graceMs: number;
     readonly pageSize: number;
+  };
+  /** Where kept content lies: in a directory that all processes see, or in a bucket. */
+  readonly blobs: {
+    readonly dir: string;
+    readonly s3:
+      | {
+          readonly endpoint: string;
+          readonly region: string;
+          readonly bucket: string;
+          readonly prefix: string;
+          readonly accessKeyId: string;
+          readonly secretAccessKey: string;
+        }
+      | undefined;
   };
   /** Networks in CIDR form that webhook targets and mail servers may lie in although they are private. */
   readonly allowPrivateNetworks: readonly string[];
@@ -146,9 +173,24 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       graceMs: e.EVERPOST_MOVE_GRACE_SECONDS * 1000,
       pageSize: e.EVERPOST_PAGE_SIZE,
     },
+    blobs: { dir: e.EVERPOST_BLOB_DIR, s3: s3Settings(e) },
     allowPrivateNetworks: e.EVERPOST_ALLOW_PRIVATE_NETWORKS,
     log: { level: e.EVERPOST_LOG_LEVEL, isPretty: e.EVERPOST_LOG_PRETTY },
   });
+}
+
+function s3Settings(e: z.output<typeof environment>): Config["blobs"]["s3"] {
+  const { EVERPOST_BLOB_S3_BUCKET: bucket, EVERPOST_BLOB_S3_REGION: region, EVERPOST_BLOB_S3_PREFIX: prefix } = e;
+  if (bucket === undefined) return undefined;
+  const accessKeyId = e.EVERPOST_BLOB_S3_ACCESS_KEY_ID;
+  const secretAccessKey = e.EVERPOST_BLOB_S3_SECRET_ACCESS_KEY;
+  if (accessKeyId === undefined || secretAccessKey === undefined) {
+    throw new ConfigError(
+      "The configuration is not complete:\n  EVERPOST_BLOB_S3_BUCKET needs EVERPOST_BLOB_S3_ACCESS_KEY_ID and EVERPOST_BLOB_S3_SECRET_ACCESS_KEY as well.",
+    );
+  }
+  const endpoint = e.EVERPOST_BLOB_S3_ENDPOINT ?? `https://s3.${region}.amazonaws.com`;
+  return { endpoint, region, bucket, prefix, accessKeyId, secretAccessKey };
 }
 
 /** For programs that a person starts: what is wrong with the settings is printed as it stands, without a stack. */

@@ -114,6 +114,7 @@ async function startAll(run: Run): Promise<void> {
     EVERPOST_ENCRYPTION_KEYS:
       settings.encryptionKeys ?? keptSecret(settings.dataDir, "encryption-keys", () => `embedded:${randomBytes(32).toString("base64")}`),
     EVERPOST_ALLOW_PRIVATE_NETWORKS: settings.allowPrivateNetworks,
+    EVERPOST_BLOB_DIR: process.env.EVERPOST_BLOB_DIR || join(settings.dataDir, "blobs"),
     EVERPOST_API_PORT: String(settings.apiPort),
     // The terminal shows warnings out of the logs, which must be JSON for that.
     EVERPOST_LOG_PRETTY: "false",

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { BlobStore } from "../blobs/store.ts";
 import type { Database } from "../db/database.ts";
 import type { KeyRing } from "../db/secrets.ts";
 import type { MailboxId, WebhookEndpointId } from "../domain/ids.ts";
@@ -13,6 +14,8 @@ export interface Signals {
   wakeRelay(id: WebhookEndpointId): Promise<void>;
   /** Has a mailbox's waiting changes carried out. */
   wakeActions(id: MailboxId): Promise<void>;
+  /** Says that contents of a mailbox wait to be kept, starting the workflow that keeps them. */
+  keepContent(id: MailboxId): Promise<void>;
   /** Starts a shard's workflow if it does not run. */
   startShard(shard: number): Promise<void>;
 }
@@ -22,6 +25,8 @@ export interface ActivityDependencies {
   readonly db: Database;
   readonly databaseUrl: string;
   readonly keyRing: KeyRing;
+  /** Where kept content lies. */
+  readonly blobs: BlobStore;
   readonly log: Logger;
   readonly signals: Signals;
   readonly resolveHost: HostResolver;

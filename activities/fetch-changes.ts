@@ -13,6 +13,7 @@ import { findWorkMailbox, recordImportStarted, recordSuccess, type WorkMailbox }
 import { type BegunLook, beginLook, recordSearch } from "../db/missing.ts";
 import { listingProgress, pendingWork } from "../db/pending-work.ts";
 import { CursorMoved, type PageOwner, type PageTexts, storeChanges } from "../db/store-page.ts";
+import { contentTarget, keepsAnything } from "../domain/content-plan.ts";
 import { MailError, toProblem } from "../domain/errors.ts";
 import type { RemoteFolder } from "../domain/folder.ts";
 import type { MailboxId } from "../domain/ids.ts";
@@ -305,6 +306,7 @@ export function ownerOf(mailbox: WorkMailbox): PageOwner {
     mailboxId: mailbox.id,
     customerId: mailbox.customerId,
     self: mailbox.self,
+    keepsContent: keepsAnything(contentTarget(mailbox.sync)),
     tellListedFrom: notifyFrom === null ? afterSecond(mailbox.anchoredAt) : new Date(notifyFrom),
   };
 }

@@ -1,5 +1,6 @@
 import { sweepConnectionTests } from "../db/connection-tests.ts";
 import { sweepIdempotencyKeys } from "../db/idempotency.ts";
+import { listContentWork } from "../db/kept-content.ts";
 import { listLostMailboxes } from "../db/lost-mailboxes.ts";
 import { expireMessageActions, listWaitingMailboxes, sweepMessageActions } from "../db/message-actions.ts";
 import { sweepMessageTexts } from "../db/message-texts.ts";
@@ -8,9 +9,10 @@ import { listShards } from "../db/watches.ts";
 import { listStaleAwakeEndpoints } from "../db/webhook-deliveries.ts";
 import { toProblem } from "../domain/errors.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
+import { removeBlobs } from "./remove-blobs.ts";
 
 /** What keeps the house in order, each safe to repeat and to run twice at once. */
-export function housekeepingActivities({ db, signals, log }: ActivityDependencies) {
+export function housekeepingActivities({ db, signals, log, blobs }: ActivityDependencies) {
   return {
     /**
      * Starts the workflows of mailboxes that nobody looks after: the API wrote the row and could not reach Temporal, or a namespace was lost. Likewise
@@ -24,6 +26,7 @@ export function housekeepingActivities({ db, signals, log }: ActivityDependencie
       const relays = await listStaleAwakeEndpoints(db);
       for (const id of relays) await signals.wakeRelay(id);
       for (const id of await listWaitingMailboxes(db)) await signals.wakeActions(id);
+      for (const id of await listContentWork(db)) await signals.keepContent(id);
       if (mailboxes.length + relays.length > 0) log.warn({ mailboxes: mailboxes.length, relays: relays.length }, "started workflows that were lost");
       return { mailboxes: mailboxes.length, shards: shards.length, relays: relays.length };
     },
@@ -37,6 +40,7 @@ export function housekeepingActivities({ db, signals, log }: ActivityDependencie
         threads: await moveAllMergedMessages(db),
         expiredActions: await expireMessageActions(db, toProblem({ code: "expired" }, new Date().toISOString())),
         messageActions: await sweepMessageActions(db),
+        blobs: await removeBlobs({ db, blobs }),
       };
     },
   };

@@ -1,3 +1,4 @@
+import type { MailboxId } from "../domain/ids.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import { connectionTestActivities } from "./connection-tests.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
@@ -5,6 +6,7 @@ import { toFailure } from "./failures.ts";
 import { withHeartbeat } from "./heartbeat.ts";
 import { housekeepingActivities } from "./housekeeping.ts";
 import { idleShard } from "./idle-shard.ts";
+import { type KeepContentResult, keepContent } from "./keep-content.ts";
 import { mailboxActivities } from "./mailboxes.ts";
 import { messageActionActivities } from "./message-actions.ts";
 import { messageTextActivities } from "./message-texts.ts";
@@ -27,6 +29,7 @@ function allActivities(deps: ActivityDependencies, sessions: Sessions) {
     ...messageTextActivities(deps, sessions),
     ...messageActionActivities(deps, sessions),
     ...housekeepingActivities(deps),
+    keepContent: (input: { readonly mailboxId: MailboxId }): Promise<KeepContentResult> => keepContent({ ...deps, sessions }, input),
     ...webhookActivities(deps),
     idleShard: (input: { readonly shard: number }) => idleShard(deps, sessions, input),
   };

@@ -2,6 +2,7 @@ import { Context } from "@temporalio/activity";
 import { replaceCredentials } from "../db/credentials.ts";
 import { claimSleepingEndpoints } from "../db/events.ts";
 import { forgetCursors } from "../db/folder-sync.ts";
+import { hasContentWork } from "../db/kept-content.ts";
 import { findWorkMailbox, forgetMailbox, recordConnected, recordPaused, recordProblem, type WorkMailbox } from "../db/mailbox-state.ts";
 import { unseal } from "../db/secrets.ts";
 import { settleMessages } from "../db/unsettled.ts";
@@ -60,6 +61,13 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
     };
   }
 
+  /** What was stored may hold contents that are to be kept: that is somebody else's work, who is told of it here. */
+  async function thenKeep<Result>(mailboxId: MailboxId, storing: Result | Promise<Result>): Promise<Result> {
+    const result = await storing;
+    if (await hasContentWork(db, mailboxId)) await deps.signals.keepContent(mailboxId);
+    return result;
+  }
+
   return {
     /** Reads what the workflow needs to know before it does anything else. */
     async describeMailbox({ mailboxId }: MailboxRef): Promise<MailboxFacts> {
@@ -101,11 +109,11 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
     async fetchChanges(input: FetchChangesInput): Promise<FetchChangesResult> {
       const result = await fetchChanges({ db, sessions, graceMs: deps.sync.graceMs }, input);
       if (result.isBack === true) await wakeWaitingActions(deps, input.mailboxId);
-      return result;
+      return thenKeep(input.mailboxId, result);
     },
 
     importHistory: (input: MailboxRef): Promise<ImportHistoryResult> =>
-      importHistory({ db, sessions, pageSize: deps.sync.pageSize, draining: deps.draining }, input),
+      thenKeep(input.mailboxId, importHistory({ db, sessions, pageSize: deps.sync.pageSize, draining: deps.draining }, input)),
 
     /** Judges what the last pages brought, and records the events that tell it. Whether what is missing is gone, the search wrote down. */
     async classifyMessages({ mailboxId }: MailboxRef & { readonly isSearchComplete: boolean }): Promise<ClassifyResult> {

@@ -1,3 +1,4 @@
+import type { BlobStore } from "../blobs/store.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../db/database.ts";
 import type { Logger } from "../logging.ts";
@@ -13,6 +14,8 @@ export interface ApiDeps {
   /** Mailboxes that the API opens itself, for what is streamed and nothing else: docs/adr/0025. */
   readonly sessions: Sessions;
   readonly streams: StreamGate;
+  /** Where kept content lies. */
+  readonly blobs: BlobStore;
   readonly log: Logger;
   /** Aborts when the server drains: streams that would last for ever end here. */
   readonly closing: AbortSignal;

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { pathToFileURL } from "node:url";
 import { Client, Connection } from "@temporalio/client";
 import { loadClientConnectConfig } from "@temporalio/envconfig";
+import { openBlobStore } from "../blobs/index.ts";
 import { type Config, ConfigError, loadConfig } from "../config.ts";
 import { connectionSlotsOnDemand } from "../db/connection-slots.ts";
 import { openDatabase } from "../db/database.ts";
@@ -37,7 +38,9 @@ export async function startServer(config: Config): Promise<RunningApi> {
     slots,
   });
   const streams = createStreamGate(config.api.streamsMax);
-  const server = createServer(createApp({ config, db, commands, sessions, streams, log, closing: closing.signal }));
+  const server = createServer(
+    createApp({ config, db, commands, blobs: openBlobStore(config.blobs), sessions, streams, log, closing: closing.signal }),
+  );
   // Longer than a load balancer keeps an idle connection, so that it is never we who close one it is about to use.
   server.keepAliveTimeout = 75_000;
   server.listen(config.api.port, config.api.host);

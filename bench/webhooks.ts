@@ -113,7 +113,13 @@ async function fill(lanes: number, count: number): Promise<Filled> {
 }
 
 function drain(endpointId: WebhookEndpointId): Promise<DrainResult> {
-  const signals = { wakeMailbox: async () => {}, wakeActions: async () => {}, startShard: async () => {}, wakeRelay: async () => {} };
+  const signals = {
+    wakeMailbox: async () => {},
+    wakeActions: async () => {},
+    startShard: async () => {},
+    keepContent: async () => {},
+    wakeRelay: async () => {},
+  };
   const { drainEndpoint } = webhookActivities({
     db: db as Database,
     keyRing,

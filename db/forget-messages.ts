@@ -29,6 +29,7 @@ export async function forgetMessages(trx: Connection, ids: readonly MessageId[])
   await sql`select from messages where id = any(${sorted}::text[]) order by id for update`.execute(trx);
   await trx.deleteFrom("message_locations").where("message_id", "in", sorted).execute();
   await trx.deleteFrom("message_texts").where("message_id", "in", sorted).execute();
+  await trx.deleteFrom("message_blobs").where("message_id", "in", sorted).execute();
   const { numUpdatedRows } = await trx
     .updateTable("messages")
     .set({
@@ -42,6 +43,7 @@ export async function forgetMessages(trx: Connection, ids: readonly MessageId[])
       main_folder_id: null,
       main_ref: null,
       state: "settled",
+      content_state: null,
       is_deleted: true,
       is_forgotten: true,
     })

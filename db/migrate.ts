@@ -4,6 +4,7 @@ import { type Migration, Migrator } from "kysely/migration";
 import { loadConfigOrExit } from "../config.ts";
 import { type Database, openDatabase } from "./database.ts";
 import * as foundation from "./migrations/2026_11_21_foundation.ts";
+import * as keptContent from "./migrations/2026_11_21_kept_content.ts";
 import * as messageMeaning from "./migrations/2026_11_21_message_meaning.ts";
 import * as reading from "./migrations/2026_11_21_reading.ts";
 import * as readingChanges from "./migrations/2026_11_21_reading_changes.ts";
@@ -15,6 +16,7 @@ import * as writes from "./migrations/2026_11_21_writes.ts";
 /** Every migration in the order in which it runs. A list and not a folder: a bundler, a reader and a diff all see it. */
 const migrations: Readonly<Record<string, Migration>> = {
   "2026_11_21_foundation": foundation,
+  "2026_11_21_kept_content": keptContent,
   "2026_11_21_message_meaning": messageMeaning,
   "2026_11_21_reading": reading,
   "2026_11_21_reading_changes": readingChanges,

@@ -2,6 +2,7 @@ import { pathToFileURL } from "node:url";
 import { type RawBuilder, sql } from "kysely";
 import { loadConfigOrExit } from "../config.ts";
 import { type Connection, openDatabase } from "./database.ts";
+import { blobKeyContext } from "./message-blobs.ts";
 import { type KeyRing, reseal, type Sealed } from "./secrets.ts";
 import { endpointSecretsContext } from "./webhook-endpoints.ts";
 
@@ -23,6 +24,7 @@ interface Place {
 const sealedPlaces: readonly Place[] = [
   column("credentials", "mailbox_id", "sealed", (id) => id),
   column("webhook_endpoints", "id", "sealed_secrets", endpointSecretsContext as (id: string) => string),
+  column("message_blobs", "key", "sealed_key", blobKeyContext),
   column("connection_tests", "id", "sealed_request", (id) => id),
   {
     table: "idempotency_keys",

@@ -1,10 +1,12 @@
 import type { ColumnType, Generated, JSONColumnType } from "kysely";
+import type { ContentPlan } from "../domain/content-plan.ts";
 import type { Defect } from "../domain/defects.ts";
 import type { MailErrorCode, Problem } from "../domain/errors.ts";
 import type { EventType } from "../domain/events.ts";
 import type { FolderRole, RoleSource } from "../domain/folder.ts";
 import type {
   AccessKeyId,
+  BlobKey,
   ConnectionTestId,
   CustomerId,
   EventId,
@@ -110,6 +112,8 @@ export interface MailboxesTable {
   next_due_at: InstantOrNull;
   /** The settings that what is stored agrees with; null before the first look. */
   settled_sync: JsonOrNull<SyncSettings>;
+  /** What the kept content of stored messages agrees with, or is being brought in line with. */
+  content_plan: JsonOrNull<ContentPlan>;
   retained_at: InstantOrNull;
   /** Cursors of the feed of changes from before this transaction are too old. */
   changes_floor: Generated<string>;
@@ -205,6 +209,8 @@ export interface MessagesTable {
   /** When message.created was told; null for history. */
   told_at: InstantOrNull;
   is_deleted: Generated<boolean>;
+  /** What has to be done about its content; null where the settings keep none. */
+  content_state: Generated<"pending" | "kept" | "failed" | null>;
   /** Nothing is left of it but its place in the registry: settings do not want it any more. Always deleted as well. */
   is_forgotten: Generated<boolean>;
   /** Since when it has no place; only read while the state is `missing`. */
@@ -275,7 +281,33 @@ export interface MessageTextsTable {
   text: string;
   /** The message says more than is kept. */
   is_truncated: boolean;
+  /** Kept because the mailbox's settings say so, not only for as long as a delivery may want it. */
+  is_kept: Generated<boolean>;
+  /** What the person wrote, without quotes and signature; null where nobody looked for it. */
+  reply: string | null;
   created_at: CreatedAt;
+}
+
+export interface MessageBlobsTable {
+  key: BlobKey;
+  customer_id: CustomerId;
+  mailbox_id: MailboxId;
+  message_id: MessageId;
+  /** A part's number; empty for the whole source. */
+  part: string;
+  content_type: string;
+  size_bytes: number;
+  sha256: Buffer;
+  /** Opens this blob, sealed under the ring. */
+  sealed_key: Json<Sealed>;
+  created_at: CreatedAt;
+}
+
+/** Blobs that are to be removed from the store: they have no row of their own, or not yet. */
+export interface BlobRemovalsTable {
+  key: BlobKey;
+  due_at: ColumnType<Date, Date | string | undefined, Date | string>;
+  attempts: Generated<number>;
 }
 
 export interface EventsTable {
@@ -387,6 +419,8 @@ export interface Tables {
   message_locations: MessageLocationsTable;
   skipped_messages: SkippedMessagesTable;
   message_texts: MessageTextsTable;
+  message_blobs: MessageBlobsTable;
+  blob_removals: BlobRemovalsTable;
   events: EventsTable;
   webhook_endpoints: WebhookEndpointsTable;
   webhook_deliveries: WebhookDeliveriesTable;

@@ -38,6 +38,7 @@ const tenantTables: Readonly<Record<string, { readonly mailbox: string | undefin
   message_locations: { mailbox: "mailbox_id" },
   skipped_messages: { mailbox: "mailbox_id" },
   message_texts: { mailbox: "mailbox_id" },
+  message_blobs: { mailbox: "mailbox_id" },
   events: { mailbox: "mailbox_id" },
   webhook_endpoints: { mailbox: undefined },
   webhook_deliveries: { mailbox: "mailbox_id" },

@@ -22,6 +22,8 @@ export interface PageOwner {
   readonly self: Self;
   /** Listed messages received at or after this are told although they were there before; undefined tells none. */
   readonly tellListedFrom: Date | undefined;
+  /** The settings keep more of a message than what a list shows: it is marked for that. */
+  readonly keepsContent?: boolean;
 }
 
 /** The beginnings of new messages' texts, by ref. */
@@ -186,10 +188,11 @@ async function storeMessages(
   const byId = [...new Map(rows.map((row) => [row.id, row])).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   const { rows: inserted } = await sql<{ id: MessageId }>`
     insert into messages (id, customer_id, mailbox_id, thread_id, subject_key, is_bare_reply, message_id, envelope, subject, flags, size_bytes,
-      received_at, attachments, text_part, snippet, traits, defects, recipients_total, direction, special_use, main_folder_id, main_ref, state, terms)
+      received_at, attachments, text_part, snippet, traits, defects, recipients_total, direction, special_use, main_folder_id, main_ref, state, terms,
+      content_state)
     select m.id, ${owner.customerId}, ${owner.mailboxId}, m.thread_id, m.subject_key, m.is_bare_reply, m.message_id, m.envelope, m.subject, m.flags,
       m.size_bytes, m.received_at, m.attachments, nullif(m.text_part, 'null'::jsonb), m.snippet, m.traits, m.defects, m.recipients_total, m.direction,
-      ${folder.role}, ${folder.id}, m.ref, m.state, m.terms
+      ${folder.role}, ${folder.id}, m.ref, m.state, m.terms, ${owner.keepsContent === true ? "pending" : null}
     from jsonb_to_recordset(${JSON.stringify(byId)}::jsonb) as m (id text, ref text, thread_id text, subject_key bigint, is_bare_reply boolean,
       message_id text, envelope jsonb, subject text,
       flags text[], size_bytes int, received_at timestamptz, attachments jsonb, text_part jsonb, snippet text,
@@ -199,7 +202,7 @@ async function storeMessages(
       size_bytes = excluded.size_bytes, received_at = excluded.received_at, attachments = excluded.attachments, text_part = excluded.text_part,
       snippet = excluded.snippet, traits = excluded.traits, defects = excluded.defects,
       recipients_total = excluded.recipients_total, direction = excluded.direction, special_use = excluded.special_use, main_folder_id = excluded.main_folder_id,
-      main_ref = excluded.main_ref, state = 'settled', terms = excluded.terms, is_deleted = false, is_forgotten = false
+      main_ref = excluded.main_ref, state = 'settled', terms = excluded.terms, is_deleted = false, is_forgotten = false, content_state = excluded.content_state
     where messages.is_forgotten
     returning id
   `.execute(trx);

@@ -14,6 +14,7 @@ export const idPrefixes = {
   webhookDelivery: "whd",
   connectionTest: "tst",
   messageAction: "act",
+  blob: "blb",
   auditEntry: "log",
   request: "req",
 } as const;
@@ -31,6 +32,7 @@ export type EventId = Id<"event">;
 export type WebhookEndpointId = Id<"webhookEndpoint">;
 export type WebhookDeliveryId = Id<"webhookDelivery">;
 export type MessageActionId = Id<"messageAction">;
+export type BlobKey = Id<"blob">;
 export type ConnectionTestId = Id<"connectionTest">;
 
 /** Whether `text` has the shape of an id of this kind. It says nothing about whether such a thing exists. */

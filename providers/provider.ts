@@ -70,6 +70,8 @@ export interface MailProvider {
   ): Promise<ReadonlyMap<string, string>>;
   /** The source (RFC 5322) as a stream. */
   openSource(scope: SyncScope, ref: string, signal?: AbortSignal): Promise<{ readonly sizeBytes: number; readonly stream: Readable }>;
+  /** The whole sources of messages that are small enough to be held together; those that are gone, or that the server refuses to give, are left out. */
+  fetchSources(scope: SyncScope, refs: readonly string[], signal?: AbortSignal): Promise<ReadonlyMap<string, Buffer>>;
   /** One part of a message by its number (`AttachmentInfo.part`), its transfer encoding undone, as a stream that is read as far as it is taken. */
   openPart(scope: SyncScope, ref: string, part: string, signal?: AbortSignal): Promise<{ readonly stream: Readable }>;
   /** Where a folder ends now. Kept by who moves or copies into it, so that after a crash only what came since is looked through. */

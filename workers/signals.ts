@@ -1,6 +1,7 @@
 import type { Client } from "@temporalio/client";
 import type { Signals } from "../activities/dependencies.ts";
 import { assignSignal, idleShard } from "../workflows/idle-shard.ts";
+import { keepContent, keepSignal } from "../workflows/keep-content.ts";
 import { mailbox, wakeSignal } from "../workflows/mailbox.ts";
 import { messageActions, wakeSignal as wakeActionsSignal } from "../workflows/message-actions.ts";
 import { taskQueueName, workflowIds } from "../workflows/names.ts";
@@ -33,6 +34,14 @@ export function createSignals(client: Client, taskQueuePrefix: string): Signals 
         taskQueue,
         args: [{ endpointId }],
         signal: wakeRelaySignal,
+      });
+    },
+    async keepContent(mailboxId) {
+      await client.workflow.signalWithStart(keepContent, {
+        workflowId: workflowIds.keepContent(mailboxId),
+        taskQueue,
+        args: [{ mailboxId }],
+        signal: keepSignal,
       });
     },
     async startShard(shard) {

@@ -9,6 +9,7 @@ import {
   type WorkerOptions,
 } from "@temporalio/worker";
 import { createActivities } from "../activities/index.ts";
+import { openBlobStore } from "../blobs/index.ts";
 import { type Config, ConfigError, loadConfig, type WorkerRole } from "../config.ts";
 import { openConnectionSlots } from "../db/connection-slots.ts";
 import { openDatabase } from "../db/database.ts";
@@ -28,6 +29,7 @@ const slots: Readonly<Record<WorkerRole, Partial<WorkerOptions>>> = {
   mail: { maxConcurrentActivityTaskExecutions: 100, maxConcurrentWorkflowTaskExecutions: 100, maxConcurrentLocalActivityExecutions: 50 },
   providers: { maxConcurrentActivityTaskExecutions: 100 },
   bulk: { maxConcurrentActivityTaskExecutions: 8 },
+  content: { maxConcurrentActivityTaskExecutions: 4 },
   idle: { maxConcurrentActivityTaskExecutions: 4 },
   webhooks: { maxConcurrentActivityTaskExecutions: 100 },
 };
@@ -46,6 +48,7 @@ async function main(config: Config): Promise<void> {
   const activities = createActivities(
     {
       db,
+      blobs: openBlobStore(config.blobs),
       databaseUrl: config.database.url,
       keyRing: config.keyRing,
       log,

@@ -3,6 +3,7 @@ export { autodetect } from "./autodetect.ts";
 export { connectionTest } from "./connection-test.ts";
 export { housekeeping } from "./housekeeping.ts";
 export { idleShard } from "./idle-shard.ts";
+export { keepContent } from "./keep-content.ts";
 export { mailbox } from "./mailbox.ts";
 export { messageActions } from "./message-actions.ts";
 export { messageText } from "./message-text.ts";

@@ -9,6 +9,8 @@ export const taskQueues = {
   providers: "providers",
   /** First syncs: long, many pages. */
   bulk: "bulk",
+  /** What is kept of messages: sources, texts, attachments. */
+  content: "content",
   /** IDLE shards: one slot holds hundreds of connections. */
   idle: "idle",
   /** Deliveries to customers' endpoints, some of which hang. */
@@ -27,6 +29,7 @@ export const workflowIds = {
   idleShard: (prefix: string, shard: number) => (prefix === "" ? `idle-shard/${shard}` : `${prefix}-idle-shard/${shard}`),
   webhookRelay: (id: WebhookEndpointId) => `webhooks/${id}`,
   messageActions: (id: MailboxId) => `actions/${id}`,
+  keepContent: (id: MailboxId) => `content/${id}`,
   messageText: (id: MessageId) => `message-text/${id}`,
   connectionTest: (id: ConnectionTestId) => `connection-test/${id}`,
 } as const;

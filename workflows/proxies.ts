@@ -34,6 +34,17 @@ export function bulkActivities(options: ActivityOptions = {}) {
   });
 }
 
+/** What is kept of messages: as long as a first sync, with pauses of its own workflow after the few attempts here. */
+export function contentActivities(options: ActivityOptions = {}) {
+  return proxyActivities<Activities>({
+    taskQueue: queue("content"),
+    startToCloseTimeout: "30 minutes",
+    heartbeatTimeout: "15 seconds",
+    retry: { initialInterval: "1 second", backoffCoefficient: 3, maximumInterval: "30 seconds", maximumAttempts: 3 },
+    ...options,
+  });
+}
+
 /** Short work on our own database, which may be away for minutes. */
 export function databaseActivities(options: ActivityOptions = {}) {
   return proxyActivities<Activities>({

@@ -1,8 +1,9 @@
 import { z } from "zod";
+import { sourcePart } from "../../db/message-blobs.ts";
 import { findMessage } from "../../db/messages.ts";
 import { catalogue, type MailErrorCode } from "../../domain/errors.ts";
 import { notFound } from "../errors.ts";
-import { connectedMailbox, readFromProvider } from "../message-content.ts";
+import { messageContent } from "../message-content.ts";
 import { answered, route } from "../route.ts";
 import { idParams, idSchema } from "../schemas.ts";
 import { sendContent } from "../send-content.ts";
@@ -37,22 +38,8 @@ export const messageContentRoutes = [
     async ({ params, db, deps, request, response }): Promise<typeof answered> => {
       const message = await findMessage(db, params.id);
       if (message === undefined) throw notFound("message");
-      await deps.streams.use(() =>
-        sendContent(request, response, {
-          contentType: "message/rfc822",
-          fileName: `${message.id}.eml`,
-          async read(_range, signal, take) {
-            const mailbox = await connectedMailbox(deps, message.mailbox_id);
-            await readFromProvider(
-              deps,
-              mailbox,
-              message.id,
-              async (provider, { path, ref }) => (await provider.openSource({ path }, ref, signal)).stream,
-              take,
-            );
-          },
-        }),
-      );
+      const named = { contentType: "message/rfc822", fileName: `${message.id}.eml` };
+      await deps.streams.use(async () => sendContent(request, response, await messageContent(deps, message, sourcePart, named)));
       return answered;
     },
   ),
@@ -78,22 +65,8 @@ export const messageContentRoutes = [
       if (message === undefined) throw notFound("message");
       const attachment = message.attachments.find(({ part }) => part === params.part);
       if (attachment === undefined) throw notFound("attachment");
-      await deps.streams.use(() =>
-        sendContent(request, response, {
-          contentType: attachment.contentType,
-          fileName: attachment.fileName ?? `attachment-${attachment.part}`,
-          async read(_range, signal, take) {
-            const mailbox = await connectedMailbox(deps, message.mailbox_id);
-            await readFromProvider(
-              deps,
-              mailbox,
-              message.id,
-              async (provider, { path, ref }) => (await provider.openPart({ path }, ref, attachment.part, signal)).stream,
-              take,
-            );
-          },
-        }),
-      );
+      const named = { contentType: attachment.contentType, fileName: attachment.fileName ?? `attachment-${attachment.part}` };
+      await deps.streams.use(async () => sendContent(request, response, await messageContent(deps, message, attachment.part, named)));
       return answered;
     },
   ),

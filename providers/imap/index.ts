@@ -15,6 +15,7 @@ import { setFlags } from "./set-flags.ts";
 import { connectSchema, type ImapCredentials, type ImapSettings, merge, split } from "./settings.ts";
 import { testSending } from "./smtp.ts";
 import { openSource } from "./source.ts";
+import { fetchSources } from "./sources.ts";
 import { checkScopes } from "./status.ts";
 import { fetchTexts } from "./texts.ts";
 import { verify } from "./verify.ts";
@@ -45,6 +46,7 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
     fetchTexts: (scope, messages, { bytesMax, signal }) =>
       freer().run({ doing: "reading texts", signal }, (client) => fetchTexts(client, scope, messages, bytesMax)),
     openSource: (scope, ref, signal) => openSource(freer(), scope, ref, signal),
+    fetchSources: (scope, refs, signal) => freer().run({ doing: "reading sources", signal }, (client) => fetchSources(client, scope, refs)),
     openPart: (scope, ref, part, signal) => openPart(freer(), scope, ref, part, signal),
     markFolder: (path, signal) => freer().run({ doing: "looking where a folder ends", signal }, (client) => markFolder(client, path)),
     setFlags: (scope, refs, change, signal) =>

@@ -98,6 +98,16 @@ function open(settings: MemorySettings, credentials: MemoryCredentials, options:
         const bytes = Buffer.from(message.source);
         return { sizeBytes: bytes.length, stream: Readable.from([bytes], { objectMode: false }) };
       }),
+    fetchSources: (scope, refs, signal) =>
+      ask("reading sources", signal, () => {
+        const { messages } = folderAt(mailbox, scope);
+        return new Map(
+          refs.flatMap((ref) => {
+            const source = messages.get(Number(ref))?.source;
+            return source === undefined ? [] : [[ref, Buffer.from(source)] as const];
+          }),
+        );
+      }),
     openPart: (scope, ref, part, signal) =>
       ask("reading a message's part", signal, () => {
         const bytes = folderAt(mailbox, scope).messages.get(Number(ref))?.parts.get(part);

@@ -43,6 +43,7 @@ function drain(id: WebhookEndpointId, options: Partial<WebhookActivityDependenci
     wakeMailbox: async () => {},
     startShard: async () => {},
     wakeActions: async () => {},
+    keepContent: async () => {},
     wakeRelay: async (endpointId: WebhookEndpointId) => void woken.push(endpointId),
   };
   const { drainEndpoint } = webhookActivities({

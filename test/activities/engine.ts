@@ -2,6 +2,8 @@ import { MockActivityEnvironment } from "@temporalio/testing";
 import { pino } from "pino";
 import type { ActivityDependencies } from "../../activities/dependencies.ts";
 import { type Activities, createActivities } from "../../activities/index.ts";
+import { folderBlobStore } from "../../blobs/folder.ts";
+import type { BlobStore } from "../../blobs/store.ts";
 import { openConnectionSlots } from "../../db/connection-slots.ts";
 import { saveCredentials } from "../../db/credentials.ts";
 import { type Database, openDatabase } from "../../db/database.ts";
@@ -14,6 +16,7 @@ import { createSessions, type Sessions } from "../../sessions/sessions.ts";
 import { createDeliverer } from "../../webhooks/deliver.ts";
 import { createTestDatabase } from "../helpers/database.ts";
 import { createMailUser, dovecot } from "../helpers/dovecot.ts";
+import { testDirectory } from "../helpers/test-run.ts";
 
 export const testKeyRing = [{ name: "test", bytes: Buffer.alloc(32, 7) }];
 
@@ -29,6 +32,7 @@ export interface Engine extends AsyncDisposable {
     readonly relays: string[];
     readonly shards: number[];
     readonly actions: MailboxId[];
+    readonly keepers: MailboxId[];
   };
   /** Runs one activity in an activity's context. */
   run<Result>(work: (activities: Activities) => Promise<Result>): Promise<Result>;
@@ -44,6 +48,7 @@ export interface TestMailbox {
 
 export interface EngineOptions {
   readonly pageSize?: number;
+  readonly blobs?: BlobStore;
   readonly graceMs?: number;
   /** A database of the test's own, migrated; without one it is a clone of the template. */
   readonly databaseUrl?: string;
@@ -52,13 +57,15 @@ export interface EngineOptions {
 export async function startEngine(options: EngineOptions = {}): Promise<Engine> {
   const database = options.databaseUrl === undefined ? await createTestDatabase() : open(options.databaseUrl);
   const { db } = database;
-  const woken: Engine["woken"] = { mailboxes: [], relays: [], shards: [], actions: [] };
+  const woken: Engine["woken"] = { mailboxes: [], relays: [], shards: [], actions: [], keepers: [] };
   const resolveHost = createHostResolver({ allowPrivateNetworks: ["127.0.0.0/8"] });
   const deliverer = createDeliverer({ resolveHost });
   const slots = await openConnectionSlots(database.url);
   const sessions = createSessions({ keyRing: testKeyRing, getProvider, resolveHost, slots });
+  const blobs = options.blobs ?? folderBlobStore(testDirectory("blobs"));
   const deps: ActivityDependencies = {
     db,
+    blobs,
     databaseUrl: database.url,
     keyRing: testKeyRing,
     log: pino({ level: "silent" }),
@@ -66,6 +73,7 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
       wakeMailbox: async (id, paths) => void woken.mailboxes.push([id, paths]),
       wakeRelay: async (id) => void woken.relays.push(id),
       wakeActions: async (id) => void woken.actions.push(id),
+      keepContent: async (id) => void woken.keepers.push(id),
       startShard: async (shard) => void woken.shards.push(shard),
     },
     resolveHost,

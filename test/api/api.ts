@@ -7,6 +7,7 @@ import type { Commands } from "../../api/commands.ts";
 import type { Route } from "../../api/route.ts";
 import { routes as allRoutes } from "../../api/routes/index.ts";
 import { createStreamGate } from "../../api/stream-gate.ts";
+import { openBlobStore } from "../../blobs/index.ts";
 import { type Config, loadConfig } from "../../config.ts";
 import { createAccessKey, type NewAccessKey } from "../../db/access-keys.ts";
 import { connectionSlotsOnDemand } from "../../db/connection-slots.ts";
@@ -19,6 +20,7 @@ import { createHostResolver } from "../../network/resolve-host.ts";
 import { getProvider } from "../../providers/index.ts";
 import { createSessions, type Sessions } from "../../sessions/sessions.ts";
 import { createTestDatabase } from "../helpers/database.ts";
+import { testDirectory } from "../helpers/test-run.ts";
 
 export interface Answer {
   readonly status: number;
@@ -63,6 +65,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
     DATABASE_URL: database.url,
     EVERPOST_ENCRYPTION_KEYS: `test:${Buffer.alloc(32, 7).toString("base64")}`,
     EVERPOST_ALLOW_PRIVATE_NETWORKS: "127.0.0.0/8",
+    EVERPOST_BLOB_DIR: testDirectory("blobs"),
     ...options.env,
   });
   const logLines: string[] = [];
@@ -74,7 +77,11 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
   const resolveHost = createHostResolver({ allowPrivateNetworks: config.allowPrivateNetworks });
   const sessions = createSessions({ keyRing: config.keyRing, getProvider, resolveHost, slots });
   const streams = createStreamGate(config.api.streamsMax);
-  const app = createApp({ config, db, commands, sessions, streams, log, closing: closing.signal, isStrict: true }, options.routes ?? allRoutes);
+  const blobs = openBlobStore(config.blobs);
+  const app = createApp(
+    { config, db, commands, blobs, sessions, streams, log, closing: closing.signal, isStrict: true },
+    options.routes ?? allRoutes,
+  );
   const server = createServer(app).listen(0, "127.0.0.1");
   await once(server, "listening");
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

@@ -1,4 +1,5 @@
 import { ImapFlow } from "imapflow";
+import { openBlobStore } from "../../blobs/index.ts";
 import type { MessageId } from "../../domain/ids.ts";
 import type { SyncSettings } from "../../domain/sync-settings.ts";
 import { type Engine, startEngine, type TestMailbox } from "../activities/engine.ts";
@@ -21,7 +22,7 @@ export interface ContentWorld extends AsyncDisposable {
 
 export async function startContentWorld(env: Readonly<Record<string, string>> = {}): Promise<ContentWorld> {
   const api = await startApi({ env });
-  const engine = await startEngine({ databaseUrl: api.config.database.url });
+  const engine = await startEngine({ databaseUrl: api.config.database.url, blobs: openBlobStore(api.config.blobs) });
   const key = await api.newKey({ customerId: engine.customerId });
   const idOf: ContentWorld["idOf"] = async (mailbox, uid, path = "INBOX") => {
     const row = await engine.db

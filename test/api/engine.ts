@@ -3,6 +3,7 @@ import { Client, Connection } from "@temporalio/client";
 import { NativeConnection, Runtime, Worker } from "@temporalio/worker";
 import { createActivities } from "../../activities/index.ts";
 import { createCommands } from "../../api/temporal-commands.ts";
+import { openBlobStore } from "../../blobs/index.ts";
 import { openConnectionSlots } from "../../db/connection-slots.ts";
 import { createLogger } from "../../logging.ts";
 import { createHostResolver } from "../../network/resolve-host.ts";
@@ -56,6 +57,7 @@ async function startWorkers(api: Api, client: Client, prefix: string, queues: re
   const activities = createActivities(
     {
       db: api.db,
+      blobs: openBlobStore(api.config.blobs),
       databaseUrl: api.config.database.url,
       keyRing: api.config.keyRing,
       log: createLogger({ level: "silent", isPretty: false }),

@@ -66,12 +66,20 @@ export const rooms: readonly Room[] = [
     packages: ["undici"],
     node: ["node:crypto", "node:net", "node:timers/promises", "node:tls"],
   },
+  // Bytes under keys. What they mean, and what opens them, is in the database.
+  {
+    name: "blobs",
+    files: /^blobs\//,
+    imports: ["domain"],
+    packages: ["aws4fetch"],
+    node: ["node:crypto", "node:fs", "node:fs/promises", "node:path", "node:stream"],
+  },
   // Open mailboxes of a process: the workers' and the API's.
   { name: "sessions", files: /^sessions\//, imports: ["domain", "providers/provider.ts", "db"] },
   {
     name: "activities",
     files: /^activities\//,
-    imports: ["domain", "mime", "providers/provider.ts", "providers/index.ts", "db", "webhooks", "sessions"],
+    imports: ["domain", "mime", "providers/provider.ts", "providers/index.ts", "db", "webhooks", "blobs", "sessions"],
     packages: ["@temporalio/activity", "@temporalio/common"],
     typesOfPackages: ["pino"],
   },
@@ -95,6 +103,7 @@ export const rooms: readonly Room[] = [
       "providers/index.ts",
       "db",
       "webhooks",
+      "blobs",
       "sessions",
       "activities",
       "workflows",
@@ -116,6 +125,7 @@ export const rooms: readonly Room[] = [
       "db",
       "db programs",
       "webhooks",
+      "blobs",
       "sessions",
       "workflows",
       "workflows/names.ts",

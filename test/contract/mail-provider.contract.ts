@@ -340,6 +340,17 @@ export function describeMailProvider(backend: Backend): void {
       await expect(provider.openSource(scope, "1:*")).rejects.toMatchObject({ code: "not_found" });
     });
 
+    it("gives the sources of several messages at once, and leaves out those that are gone", async () => {
+      const scope = await newFolder();
+      const refs = await appendAll(scope.path, 5);
+      await mailbox.expunge(scope.path, [refs[1] ?? ""]);
+      const sources = await provider.fetchSources(scope, [refs[4] ?? "", refs[0] ?? "", refs[1] ?? "", "1:*"]);
+      expect([...sources.keys()].toSorted(byNumber)).toEqual([refs[0], refs[4]]);
+      const { stream } = await provider.openSource(scope, refs[4] ?? "");
+      expect(sources.get(refs[4] ?? "")?.equals(Buffer.concat(await stream.toArray()))).toBe(true);
+      expect(await provider.fetchSources(scope, [])).toEqual(new Map());
+    });
+
     it("opens one part of a message, decoded to the byte, and says not_found for one that is not there", async () => {
       const scope = await newFolder();
       // Longer than one piece of a read, and of no length that base64 likes.

@@ -57,7 +57,13 @@ interface RunningWorker {
 }
 
 async function startWorker(queue: "mail" | "webhooks"): Promise<RunningWorker> {
-  const signals = { wakeMailbox: async () => {}, startShard: async () => {}, wakeActions: async () => {}, wakeRelay: wake };
+  const signals = {
+    wakeMailbox: async () => {},
+    startShard: async () => {},
+    keepContent: async () => {},
+    wakeActions: async () => {},
+    wakeRelay: wake,
+  };
   const worker = await Worker.create({
     connection,
     namespace: temporalNamespace(),

@@ -1,0 +1,82 @@
+import { createHash, randomBytes } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdir, open, rename, stat, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Readable } from "node:stream";
+import type { BlobKey } from "../domain/ids.ts";
+import { BlobMissing, type BlobStore } from "./store.ts";
+
+/**
+ * Blobs as files below a directory, which may be a network file system that all processes share. A file is written under another name, synced and
+ * renamed: whoever finds a name finds all of its bytes.
+ */
+export function folderBlobStore(dir: string): BlobStore {
+  const fileOf = (key: BlobKey) => {
+    const shard = createHash("sha256").update(key).digest("hex");
+    // 65,536 directories: with ten million blobs, some 150 files in each.
+    return join(dir, shard.slice(0, 2), shard.slice(2, 4), key);
+  };
+  return {
+    async put(key, bytes, { signal } = {}) {
+      const file = fileOf(key);
+      await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+      const unfinished = `${file}.${randomBytes(6).toString("hex")}.tmp`;
+      const handle = await open(unfinished, "wx", 0o600);
+      try {
+        for await (const piece of bytes) {
+          signal?.throwIfAborted();
+          await handle.writeFile(piece);
+        }
+        await handle.sync();
+        await handle.close();
+        await rename(unfinished, file);
+      } catch (error) {
+        await handle.close().catch(() => {});
+        await unlink(unfinished).catch(() => {});
+        throw error;
+      }
+      await syncDirectory(dirname(file));
+    },
+    async open(key, range) {
+      const stream = createReadStream(fileOf(key), range === undefined ? {} : { start: range.first, end: range.last });
+      return opened(stream, key);
+    },
+    async head(key) {
+      const found = await stat(fileOf(key)).catch(undefinedIfAbsent);
+      return found === undefined ? undefined : { sizeBytes: found.size };
+    },
+    async remove(key) {
+      await unlink(fileOf(key)).catch(undefinedIfAbsent);
+    },
+  };
+}
+
+/** A rename lives in its directory (POSIX leaves it to the caller to sync that one too). File systems that cannot do so are no worse than before. */
+async function syncDirectory(dir: string): Promise<void> {
+  const handle = await open(dir, "r").catch(() => undefined);
+  try {
+    await handle?.sync().catch(() => {});
+  } finally {
+    await handle?.close();
+  }
+}
+
+function opened(stream: Readable, key: BlobKey): Promise<Readable> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: Error) => reject(isAbsent(error) ? new BlobMissing(key) : error);
+    stream.once("error", onError);
+    stream.once("open", () => {
+      stream.off("error", onError);
+      resolve(stream);
+    });
+  });
+}
+
+function undefinedIfAbsent(error: unknown): undefined {
+  if (isAbsent(error)) return undefined;
+  throw error;
+}
+
+function isAbsent(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOENT";
+}

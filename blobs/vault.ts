@@ -1,0 +1,54 @@
+import { createHash, randomBytes } from "node:crypto";
+import { Readable } from "node:stream";
+import type { BlobKey } from "../domain/ids.ts";
+import { openSealed, sealedRange, sealStream } from "./seal-stream.ts";
+import type { BlobRange, BlobStore } from "./store.ts";
+
+/** What has to be remembered of a content to get it back. */
+export interface VaultEntry {
+  readonly key: BlobKey;
+  readonly sizeBytes: number;
+  readonly sha256: Buffer;
+  /** Opens this blob and no other; to be sealed in its turn before it is stored. */
+  readonly dataKey: Buffer;
+}
+
+/** The content is longer than whoever asked for it wants to keep. */
+export class ContentTooLarge extends Error {
+  override readonly name = "ContentTooLarge";
+}
+
+/** Stores content sealed, under a key of its own. Sizes and ranges are those of the content. */
+export async function putContent(
+  store: BlobStore,
+  key: BlobKey,
+  content: AsyncIterable<Buffer>,
+  options: { readonly sizeBytesMax?: number; readonly signal?: AbortSignal | undefined } = {},
+): Promise<VaultEntry> {
+  const dataKey = randomBytes(32);
+  const hash = createHash("sha256");
+  let sizeBytes = 0;
+  async function* measured(): AsyncGenerator<Buffer> {
+    for await (const piece of content) {
+      hash.update(piece);
+      sizeBytes += piece.length;
+      if (options.sizeBytesMax !== undefined && sizeBytes > options.sizeBytesMax) {
+        throw new ContentTooLarge(`more than ${options.sizeBytesMax} bytes`);
+      }
+      yield piece;
+    }
+  }
+  await store.put(key, sealStream(measured(), dataKey, key), { signal: options.signal });
+  return { key, sizeBytes, sha256: hash.digest(), dataKey };
+}
+
+/** Throws BlobMissing. */
+export async function openContent(
+  store: BlobStore,
+  { key, sizeBytes, dataKey }: Pick<VaultEntry, "key" | "sizeBytes" | "dataKey">,
+  range?: BlobRange,
+): Promise<Readable> {
+  const wanted = sealedRange(sizeBytes, range);
+  const sealed = await store.open(key, wanted.sealed);
+  return Readable.from(openSealed(sealed, { key: dataKey, name: key, sizeBytes }, wanted), { objectMode: false });
+}

@@ -1,0 +1,238 @@
+import { readdirSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { MockActivityEnvironment } from "@temporalio/testing";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { folderBlobStore } from "../../blobs/folder.ts";
+import type { BlobStore } from "../../blobs/store.ts";
+import { openContent } from "../../blobs/vault.ts";
+import { forgetMessages } from "../../db/forget-messages.ts";
+import { forgetMailbox } from "../../db/mailbox-state.ts";
+import { findBlob, sourcePart } from "../../db/message-blobs.ts";
+import { rotateKeys } from "../../db/rotate-keys.ts";
+import type { MailboxId, MessageId } from "../../domain/ids.ts";
+import { defaultSyncSettings, type SyncSettings } from "../../domain/sync-settings.ts";
+import { append, base64Part, sourcesAt, withClient, withParts } from "../api/content.ts";
+import { testDirectory } from "../helpers/test-run.ts";
+import { type Engine, startEngine, type TestMailbox, testKeyRing } from "./engine.ts";
+
+const dir = testDirectory("blobs");
+let engine: Engine;
+let isStoreAway = false;
+
+beforeAll(async () => {
+  const folder = folderBlobStore(dir);
+  const blobs: BlobStore = {
+    ...folder,
+    put: (key, bytes, options) => (isStoreAway ? Promise.reject(new Error("the disk is full")) : folder.put(key, bytes, options)),
+  };
+  engine = await startEngine({ pageSize: 7, blobs });
+});
+afterAll(() => engine[Symbol.asyncDispose]());
+
+const small = base64Part("image/png", 'attachment; filename="a.png"', Buffer.alloc(3_000, "a"));
+const large = base64Part("application/zip", 'attachment; filename="b.zip"', Buffer.alloc(90_000, "b"));
+
+describe("what the settings keep of messages", () => {
+  it("is nothing by default, and costs no work", async () => {
+    const { id } = await connected({}, [withParts("plain", [small])]);
+    expect(await statesOf(id)).toEqual([null]);
+    expect(engine.woken.keepers).not.toContain(id);
+    expect(await keep(id)).toMatchObject({ kept: 0, more: false });
+  });
+
+  it("is the readable text of what was there and of what comes, which the sweep leaves alone", async () => {
+    const mailbox = await connected(
+      { content: "text" },
+      Array.from({ length: 20 }, (_, n) => withParts(`history ${n}`, [], `Text ${n}`)),
+    );
+    expect(engine.woken.keepers).toContain(mailbox.id);
+    expect(await keep(mailbox.id)).toEqual({ kept: 20, failed: 0, more: false });
+    await append(mailbox, "INBOX", [withParts("live", [], "Live text")]);
+    await look(mailbox);
+    expect(await statesOf(mailbox.id)).toContain("pending");
+    expect(await keep(mailbox.id)).toEqual({ kept: 1, failed: 0, more: false });
+    await engine.db
+      .updateTable("message_texts")
+      .set({ created_at: new Date(0) } as never)
+      .where("mailbox_id", "=", mailbox.id)
+      .execute();
+    await engine.run((run) => run.sweep());
+    const texts = await engine.db.selectFrom("message_texts").select(["text", "is_kept"]).where("mailbox_id", "=", mailbox.id).execute();
+    expect(texts.map(({ text }) => text.trim()).toSorted()).toEqual(["Live text", ...Array.from({ length: 20 }, (_, n) => `Text ${n}`)].toSorted());
+    expect(texts.every(({ is_kept }) => is_kept)).toBe(true);
+  });
+
+  it("is the source to the byte, sealed, in the store, and the text that it says", async () => {
+    const mailbox = await connected({ content: "full" }, [
+      withParts("one", [small], "First words\r\n\r\nOn Fri, 20 Nov 2026, Ann wrote:\r\n> Quoted words"),
+      withParts("two", [], "x".repeat(3_000_000)),
+    ]);
+    expect(await keep(mailbox.id)).toEqual({ kept: 2, failed: 0, more: false });
+    for (const [uid, source] of await sourcesAt(mailbox, "INBOX")) {
+      expect((await read(await messageAt(mailbox, uid), sourcePart)).equals(source)).toBe(true);
+    }
+    const texts = await engine.db
+      .selectFrom("message_texts")
+      .select(["text", "is_truncated", "reply"])
+      .where("mailbox_id", "=", mailbox.id)
+      .execute();
+    expect(texts.map(({ text, is_truncated, reply }) => [text.slice(0, 11), is_truncated, reply?.slice(0, 11)]).toSorted()).toEqual([
+      ["First words", false, "First words"],
+      ["xxxxxxxxxxx", true, "xxxxxxxxxxx"],
+    ]);
+  });
+
+  it("is every attachment up to the cap, decoded", async () => {
+    const mailbox = await connected({ attachments: "download", attachmentBytesMax: 50_000 }, [withParts("both", [small, large])]);
+    expect(await keep(mailbox.id)).toEqual({ kept: 1, failed: 0, more: false });
+    const id = await messageAt(mailbox, 1);
+    expect(await partsOf(mailbox.id)).toEqual(["2"]);
+    expect((await read(id, "2")).equals(Buffer.alloc(3_000, "a"))).toBe(true);
+  });
+});
+
+describe("a change of the settings", () => {
+  it("fetches what is there when more is wanted, and drops it from rows and store when less is", async () => {
+    const mailbox = await connected({}, [withParts("one", [small]), withParts("two", [large])]);
+    const before = files().length;
+    await set(mailbox.id, { content: "full", attachments: "download" });
+    expect(await keep(mailbox.id)).toEqual({ kept: 2, failed: 0, more: false });
+    expect(await partsOf(mailbox.id)).toEqual(["", "", "2", "2"]);
+    expect(files().length).toBe(before + 4);
+
+    await set(mailbox.id, { content: "text", attachments: "download", attachmentBytesMax: 10_000 });
+    expect(await keep(mailbox.id)).toEqual({ kept: 2, failed: 0, more: false });
+    expect(await partsOf(mailbox.id)).toEqual(["2"]);
+
+    await set(mailbox.id, {});
+    expect(await keep(mailbox.id)).toEqual({ kept: 0, failed: 0, more: false });
+    expect(await partsOf(mailbox.id)).toEqual([]);
+    expect(await statesOf(mailbox.id)).toEqual([null, null]);
+    await engine.run((run) => run.sweep());
+    expect(files().length).toBe(before);
+    const texts = await engine.db.selectFrom("message_texts").select("is_kept").where("mailbox_id", "=", mailbox.id).execute();
+    expect(texts.every(({ is_kept }) => !is_kept)).toBe(true);
+  });
+});
+
+describe("a content that is lost on the way", () => {
+  it("is fetched again by the next attempt, and leaves nothing in the store for ever", async () => {
+    const mailbox = await connected({ content: "full" }, [withParts("one", []), withParts("two", [])]);
+    const before = files().length;
+    isStoreAway = true;
+    await expect(keep(mailbox.id)).rejects.toThrow();
+    isStoreAway = false;
+    expect(await statesOf(mailbox.id)).toEqual(["pending", "pending"]);
+
+    // A process that dies after the puts and before the commit, as far as the database can tell.
+    await engine.db.schema.alterTable("message_blobs").renameTo("message_blobs_away").execute();
+    await expect(keep(mailbox.id)).rejects.toThrow();
+    await engine.db.schema.alterTable("message_blobs_away").renameTo("message_blobs").execute();
+    expect(files().length).toBe(before + 2);
+    expect(await keep(mailbox.id)).toEqual({ kept: 2, failed: 0, more: false });
+    expect(files().length).toBe(before + 4);
+    await engine.run((run) => run.sweep());
+    expect(files().length).toBe(before + 4);
+    await engine.db
+      .updateTable("blob_removals")
+      .set({ due_at: new Date(0) })
+      .execute();
+    await engine.run((run) => run.sweep());
+    expect(files().length).toBe(before + 2);
+    for (const uid of [1, 2]) expect((await read(await messageAt(mailbox, uid), sourcePart)).length).toBeGreaterThan(100);
+  });
+
+  it("is not waited for when the message left the server, and is when it lies elsewhere", async () => {
+    const mailbox = await connected({ content: "full" }, [withParts("goes", []), withParts("stays", [])]);
+    await withClient(mailbox, async (client) => {
+      await client.mailboxOpen("INBOX");
+      await client.messageDelete("1", { uid: true });
+    });
+    expect(await keep(mailbox.id)).toEqual({ kept: 1, failed: 1, more: false });
+    expect((await statesOf(mailbox.id)).toSorted()).toEqual(["failed", "kept"]);
+  });
+});
+
+describe("blobs leave the store", () => {
+  it("with messages that are forgotten, and with a mailbox that is purged", async () => {
+    const mailbox = await connected({ content: "full" }, [withParts("one", []), withParts("two", []), withParts("three", [])]);
+    const before = files().length;
+    await keep(mailbox.id);
+    await engine.db.transaction().execute(async (trx) => forgetMessages(trx, [await messageAt(mailbox, 1)]));
+    await engine.run((run) => run.sweep());
+    expect(files().length).toBe(before + 2);
+    await forgetMailbox(engine.db, mailbox.id, true);
+    await engine.run((run) => run.sweep());
+    expect(files().length).toBe(before);
+    expect(await engine.db.selectFrom("blob_removals").select("key").where("due_at", "<", new Date()).execute()).toEqual([]);
+  });
+
+  it("but stay readable under a new key of the ring", async () => {
+    const mailbox = await connected({ content: "full" }, [withParts("one", [])]);
+    await keep(mailbox.id);
+    const id = await messageAt(mailbox, 1);
+    const fresh = { name: "fresh", bytes: Buffer.alloc(32, 9) };
+    await rotateKeys(engine.db, [fresh, ...testKeyRing]);
+    const blob = await findBlob(engine.db, [fresh], id, sourcePart);
+    expect(blob?.sizeBytes).toBeGreaterThan(100);
+    await rotateKeys(engine.db, [...testKeyRing, fresh]);
+  });
+});
+
+async function connected(sync: Partial<SyncSettings>, sources: readonly Buffer[]): Promise<TestMailbox> {
+  const mailbox = await engine.addMailbox({ sync });
+  await append(mailbox, "INBOX", sources);
+  await engine.run((run) => run.openMailbox({ mailboxId: mailbox.id }));
+  await engine.run((run) => run.importHistory({ mailboxId: mailbox.id }));
+  return mailbox;
+}
+
+async function look({ id: mailboxId }: TestMailbox): Promise<void> {
+  await engine.run((run) => run.fetchChanges({ mailboxId, paths: null, isThorough: false }));
+}
+
+function keep(mailboxId: MailboxId) {
+  return new MockActivityEnvironment().run(() => engine.activities.keepContent({ mailboxId }));
+}
+
+async function set(id: MailboxId, sync: Partial<SyncSettings>): Promise<void> {
+  await engine.db
+    .updateTable("mailboxes")
+    .set({ sync: JSON.stringify({ ...defaultSyncSettings, ...sync }) })
+    .where("id", "=", id)
+    .execute();
+}
+
+async function statesOf(id: MailboxId) {
+  const rows = await engine.db.selectFrom("messages").select("content_state").where("mailbox_id", "=", id).execute();
+  return rows.map((row) => row.content_state);
+}
+
+async function partsOf(id: MailboxId): Promise<readonly string[]> {
+  const rows = await engine.db.selectFrom("message_blobs").select("part").where("mailbox_id", "=", id).orderBy("part").execute();
+  return rows.map((row) => row.part);
+}
+
+async function messageAt(mailbox: TestMailbox, uid: number): Promise<MessageId> {
+  const row = await engine.db
+    .selectFrom("message_locations as l")
+    .innerJoin("folders as f", "f.id", "l.folder_id")
+    .select("l.message_id")
+    .where("l.mailbox_id", "=", mailbox.id)
+    .where("f.path", "=", "INBOX")
+    .where("l.ref", "=", String(uid))
+    .executeTakeFirstOrThrow();
+  return row.message_id;
+}
+
+async function read(id: MessageId, part: string): Promise<Buffer> {
+  const blob = await findBlob(engine.db, testKeyRing, id, part);
+  if (blob === undefined) throw new Error(`nothing is kept of ${id}`);
+  return Buffer.concat(await (await openContent(engine.deps.blobs, blob)).toArray());
+}
+
+function files(): readonly string[] {
+  return readdirSync(dir, { recursive: true, encoding: "utf8" }).filter((name) => statSync(join(dir, name)).isFile());
+}
+
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
