@@ -59,8 +59,8 @@ const roundsMax = 3;
 /** A folder that cannot be read may hold what is missing elsewhere, but not for ever. */
 const unreadMarginMs = 24 * 60 * 60_000;
 const lookAgainMsMax = 15_000;
-/** A removal that is due to be confirmed, while the server cannot list the folder. */
-const heldAgainMsMin = 10_000;
+/** Not sooner, even where something is due: a server that cannot list a folder now is given a moment. */
+const againMsMin = 10_000;
 /** Live pages are small: the first messages of a burst are told while the rest is fetched. */
 const livePageSize = 100;
 /** Pages of one folder in one call at most. */
@@ -91,9 +91,10 @@ export async function fetchChanges(deps: FetchDependencies, input: FetchChangesI
   const signal = Context.current().cancellationSignal;
   const look = await deps.sessions.use(mailbox, (provider) => lookAt(deps, mailbox, provider, input, signal));
   await recordSuccess(deps.db, mailbox);
-  const { heldForMs, ...pending } = await pendingWork(deps.db, mailbox);
+  const { heldForMs, restsForMs, ...pending } = await pendingWork(deps.db, mailbox);
   const searchMs = pending.missing > 0 && look.isComplete ? [Math.min(deps.graceMs / 4, lookAgainMsMax)] : [];
-  const waits = [...searchMs, ...(heldForMs === null ? [] : [Math.max(heldForMs, heldAgainMsMin)])];
+  const dueMs = [heldForMs, restsForMs].flatMap((ms) => (ms === null ? [] : [Math.max(ms, againMsMin)]));
+  const waits = [...searchMs, ...dueMs];
   return {
     isGone: false,
     more: look.more,
@@ -156,13 +157,16 @@ async function readFolders(
   input: FetchChangesInput,
   signal: AbortSignal,
 ): Promise<Look> {
-  const { folders, gone } = await foldersToRead(deps.db, provider, await listSyncFolders(deps.db, mailbox.id), input, signal);
+  const { resting = [], awake = [] } = Object.groupBy(await listSyncFolders(deps.db, mailbox.id), ({ isResting }) =>
+    isResting ? "resting" : "awake",
+  );
+  const { folders, gone } = await foldersToRead(deps.db, provider, awake, input, signal);
   const outcomes = [];
   for (const folder of folders) {
     outcomes.push(await readFolder(deps, mailbox, provider, folder, input.isThorough || folder.heldSince !== null, signal));
   }
   const more = outcomes.includes("more");
-  const unread = outcomes.filter((outcome) => outcome === "unreadable").length;
+  const unread = resting.length + outcomes.filter((outcome) => outcome === "unreadable").length;
   const isComplete = input.paths === null && !more && unread === 0 && (await areAllListed(deps.db, mailbox.id));
   return { more, unread, differed: folders.length + gone, isComplete };
 }
@@ -238,7 +242,8 @@ export async function readFolder(
       if (pages === pagesMax) return "more";
       const scope = { path: folder.path };
       const page = await provider.pullChanges(scope, folder.cursor ?? undefined, { limit: livePageSize, isThorough, signal });
-      await storeChanges(deps.db, ownerOf(mailbox), folder, page, await textsOf(provider, scope, page.added, mailbox.tellsText, signal));
+      const texts = await textsOf(provider, scope, page.added, mailbox.tellsText, signal);
+      if (!(await storeChanges(deps.db, ownerOf(mailbox), folder, page, texts))) return "unreadable";
       if (page.reset) await recordImportStarted(deps.db, mailbox.id);
       if (!page.more) return "read";
       folder = await reload(deps.db, mailbox.id, folder.path);
@@ -263,7 +268,8 @@ export async function readFolder(
   }
 }
 
-function isFoldersOwn(error: MailError): boolean {
+/** Whether a failure is one folder's alone: the account and its other folders are as they were. */
+export function isFoldersOwn(error: MailError): boolean {
   return error.code === "permission_denied" || error.code === "invalid_response" || error.code === "rejected";
 }
 

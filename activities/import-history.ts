@@ -3,12 +3,14 @@ import type { Database } from "../db/database.ts";
 import { listSyncFolders, type SyncFolder } from "../db/folder-sync.ts";
 import { findWorkMailbox, recordImportFinished, recordImportProgress, type WorkMailbox } from "../db/mailbox-state.ts";
 import { listingProgress, pendingWork } from "../db/pending-work.ts";
+import { restAfterFailure } from "../db/rests.ts";
 import { CursorMoved, storeHistory } from "../db/store-page.ts";
+import { MailError, toProblem } from "../domain/errors.ts";
 import type { FolderId, MailboxId } from "../domain/ids.ts";
 import type { ListingProgress, SyncCursor } from "../domain/sync.ts";
 import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "../sessions/sessions.ts";
-import { ownerOf, readFolder } from "./fetch-changes.ts";
+import { isFoldersOwn, ownerOf, readFolder } from "./fetch-changes.ts";
 import { withHeartbeat } from "./heartbeat.ts";
 
 export interface ImportHistoryResult {
@@ -68,15 +70,26 @@ async function importSlice(deps: ImportDependencies, mailbox: WorkMailbox, provi
   const { cancellationSignal: signal } = Context.current();
   const progress = progressWriter(deps.db, mailbox);
   for (const folder of await listSyncFolders(deps.db, mailbox.id)) {
-    if (folder.importState !== "importing" || folder.historyCursor === null) continue;
+    if (folder.importState !== "importing" || folder.historyCursor === null || folder.isResting) continue;
     slice.folder = folder.id;
-    for await (const listed of importFolder(deps, mailbox, provider, folder, folder.historyCursor, signal)) {
-      slice.imported += listed;
-      await progress();
-      if (Date.now() > slice.endsAt || deps.draining.aborted) return;
+    try {
+      for await (const listed of importFolder(deps, mailbox, provider, folder, folder.historyCursor, signal)) {
+        slice.imported += listed;
+        await progress();
+        if (Date.now() > slice.endsAt || deps.draining.aborted) return;
+      }
+      await compareWithServer(deps, mailbox, provider, folder, signal);
+    } catch (error) {
+      await passOver(deps.db, folder, provider, error);
     }
-    await compareWithServer(deps, mailbox, provider, folder, signal);
   }
+}
+
+/** A folder that cannot be listed does not keep the others from it: it says why, and is tried again in a while. Whatever else fails, rises. */
+async function passOver(db: Database, folder: SyncFolder, provider: MailProvider, error: unknown): Promise<void> {
+  const isItsOwn = error instanceof MailError && (isFoldersOwn(error) || error.code === "not_found");
+  if (!isItsOwn || !provider.isUsable()) throw error;
+  await restAfterFailure(db, folder.id, toProblem(error, new Date().toISOString()));
 }
 
 /**

@@ -10,6 +10,7 @@ import type { Connection } from "./database.ts";
 import { type EventSource, recordEvents } from "./events.ts";
 import { derivedId } from "./ids.ts";
 import { removeAllPlaces } from "./places.ts";
+import { isResting } from "./rests.ts";
 
 /** A folder as sync needs it. */
 export interface SyncFolder {
@@ -25,6 +26,8 @@ export interface SyncFolder {
   readonly heldSince: Date | null;
   readonly isHoldOver: boolean;
   readonly writes: number;
+  /** It is left alone for now: listing it failed, or the server begins it anew again and again. */
+  readonly isResting: boolean;
 }
 
 /** The folders that are read, in the order in which they are: where people look first comes first. */
@@ -43,6 +46,7 @@ export async function listSyncFolders(db: Connection, mailboxId: MailboxId): Pro
       "writes",
       "held_since",
       isHoldOver.as("is_hold_over"),
+      isResting.as("is_resting"),
     ])
     .where("mailbox_id", "=", mailboxId)
     .where("is_synced", "=", true)
@@ -60,6 +64,7 @@ export async function listSyncFolders(db: Connection, mailboxId: MailboxId): Pro
       heldSince: row.held_since,
       isHoldOver: row.is_hold_over,
       writes: row.writes,
+      isResting: row.is_resting,
     }))
     .sort((a, b) => readingOrder(a) - readingOrder(b) || a.path.localeCompare(b.path));
 }

@@ -3,6 +3,7 @@ import { holdMs } from "../domain/brake.ts";
 import type { CustomerId, MailboxId } from "../domain/ids.ts";
 import type { ListingProgress } from "../domain/sync.ts";
 import type { Connection } from "./database.ts";
+import { isResting } from "./rests.ts";
 
 /** What the store holds that somebody still has to do something about. */
 export interface PendingWork {
@@ -14,6 +15,8 @@ export interface PendingWork {
   readonly needsImport: boolean;
   /** How long until a removal that is held back has to be listed again; null where none is. */
   readonly heldForMs: number | null;
+  /** How long until a folder that is left alone may be read again; null where none is. */
+  readonly restsForMs: number | null;
   /** Events wait for an endpoint whose relay sleeps. */
   readonly mustTell: boolean;
 }
@@ -24,12 +27,16 @@ export async function pendingWork(db: Connection, mailbox: { readonly id: Mailbo
     select count(*) filter (where m.state <> 'missing' or m.missing_since <= b.gone_before) as unsettled,
       count(*) filter (where m.state = 'missing' and (m.missing_since <= b.gone_before) is not true) as missing,
       exists (
-        select from folders f where f.mailbox_id = ${mailbox.id} and f.is_synced and f.import_state = 'importing'
+        select from folders f where f.mailbox_id = ${mailbox.id} and f.is_synced and f.import_state = 'importing' and not ${isResting}
       ) as "needsImport",
       (
         select extract(epoch from min(f.held_since) - now()) * 1000 + ${holdMs}::float8 from folders f
         where f.mailbox_id = ${mailbox.id} and f.is_synced
       )::float8 as "heldForMs",
+      (
+        select extract(epoch from min(f.rests_until) - now()) * 1000 from folders f
+        where f.mailbox_id = ${mailbox.id} and f.is_synced and ${isResting}
+      )::float8 as "restsForMs",
       exists (
         select from webhook_endpoints e
         where e.customer_id = ${mailbox.customerId} and e.is_enabled and not e.is_awake and e.deleted_at is null
@@ -40,7 +47,14 @@ export async function pendingWork(db: Connection, mailbox: { readonly id: Mailbo
   `.execute(db);
   const [row] = rows;
   if (row === undefined) throw new Error("an aggregate answers with one row");
-  return { unsettled: row.unsettled, missing: row.missing, needsImport: row.needsImport, heldForMs: row.heldForMs, mustTell: row.mustTell };
+  return {
+    unsettled: row.unsettled,
+    missing: row.missing,
+    needsImport: row.needsImport,
+    heldForMs: row.heldForMs,
+    restsForMs: row.restsForMs,
+    mustTell: row.mustTell,
+  };
 }
 
 /** How far the folders that are read are listed. */

@@ -13,6 +13,7 @@ import { derivedId } from "./ids.ts";
 import { termsOf } from "./message-search.ts";
 import { type MessageText, saveMessageTexts } from "./message-texts.ts";
 import { countAbsent, countStale, markHomeless, removeAbsent, removePlaces, removeStale } from "./places.ts";
+import { allowReset } from "./rests.ts";
 import { assignThreads, saveThreads } from "./threads.ts";
 
 /** Whose page it is. */
@@ -40,16 +41,17 @@ export class CursorMoved extends Error {
 
 /**
  * Commits a page of changes: rows and cursor together, or neither. Repeating a page after a crash changes nothing, because the cursor was compared
- * and every row is keyed by what it is.
+ * and every row is keyed by what it is. False for a reset too many: nothing is stored, and the folder is left alone for a while.
  */
-export async function storeChanges(db: Database, owner: PageOwner, folder: SyncFolder, page: ChangePage, texts: PageTexts): Promise<void> {
-  await db.transaction().execute(async (trx) => {
+export async function storeChanges(db: Database, owner: PageOwner, folder: SyncFolder, page: ChangePage, texts: PageTexts): Promise<boolean> {
+  return db.transaction().execute(async (trx) => {
+    if (page.reset && folder.cursor !== null && !(await allowReset(trx, folder.id))) return false;
     const isHeld =
       page.present !== undefined && (await isRemovalHeld(trx, folder, await countAbsent(trx, folder.id, page.present, folder.heldSince !== null)));
     await moveCursor(trx, folder, page, isHeld);
     if (page.reset) {
       if (folder.cursor !== null) await recordEvents(trx, owner, [{ type: "mailbox.sync_reset", path: folder.path }]);
-      return;
+      return true;
     }
     const merged = await storeMessages(trx, owner, folder, page.added, () => "fetched", texts.snippets);
     await saveMessageTexts(
@@ -61,6 +63,7 @@ export async function storeChanges(db: Database, owner: PageOwner, folder: SyncF
     await removePlaces(trx, folder.id, page.removed);
     if (page.present !== undefined && !isHeld) await removeUnlisted(trx, folder, page.present);
     await recordEvents(trx, owner, merged);
+    return true;
   });
 }
 

@@ -105,3 +105,94 @@ describe("a folder that cannot be opened", () => {
     expect((await eventsOf(engine, id)).map((event) => event.type)).toContain("folder.deleted");
   });
 });
+
+describe("a folder whose UIDVALIDITY changes", () => {
+  it("is listed anew alone, and nothing of it is told twice [row 46]", async () => {
+    const { id, server } = await addMemoryMailbox(engine);
+    server.createFolder("A");
+    for (const n of [1, 2, 3]) server.append("A", memoryMail(n));
+    server.append("INBOX", memoryMail(4));
+    await connect(engine, id);
+    const inbox = await folderOf(engine, id, "INBOX");
+    server.renumber("A");
+    server.append("A", memoryMail(5));
+    server.expunge("A", [server.folders.get("A")?.messages.keys().next().value ?? 0]);
+    await fetchAndTell(engine, id);
+    await importAll(engine, id);
+    expect((await toldOf(engine, id)).sort()).toEqual(["created 5", "deleted 1"]);
+    expect(await placesOf(engine, id)).toEqual({ A: ["2", "3", "5"], INBOX: ["4"] });
+    expect((await folderOf(engine, id, "A")).generation).toBe(2);
+    expect((await folderOf(engine, id, "INBOX")).generation).toBe(inbox.generation);
+    expect(await eventsOf(engine, id, "mailbox.sync_reset")).toHaveLength(1);
+  });
+
+  it("again and again is left alone after five times, says why, and is read again a day later [row 48]", async () => {
+    const { id, server } = await addMemoryMailbox(engine);
+    server.createFolder("A");
+    server.append("A", memoryMail(1));
+    await connect(engine, id);
+    for (let times = 1; times <= 8; times += 1) {
+      server.renumber("A");
+      server.append("INBOX", memoryMail(`new ${times}`));
+      await fetchAndTell(engine, id);
+      await importAll(engine, id);
+    }
+    const folder = await folderOf(engine, id, "A");
+    expect(folder).toMatchObject({ problem: { code: "folder_unstable" }, generation: 6, import_state: "complete" });
+    expect(await toldOf(engine, id)).toHaveLength(8);
+    expect(folder.rests_until?.getTime()).toBe((folder.resets_since?.getTime() ?? 0) + 86_400_000);
+
+    await engine.db
+      .updateTable("folders")
+      .set({ resets_since: new Date(Date.now() - 86_400_000), rests_until: new Date() })
+      .where("id", "=", folder.id)
+      .execute();
+    server.append("A", memoryMail(2));
+    await fetchAndTell(engine, id);
+    await importAll(engine, id);
+    expect(await folderOf(engine, id, "A")).toMatchObject({ problem: null, generation: 7, resets: 1 });
+    expect(await toldOf(engine, id)).toHaveLength(9);
+  });
+
+  it("again and again is tried at once after a resync", async () => {
+    const { id, server } = await addMemoryMailbox(engine);
+    server.createFolder("A");
+    await connect(engine, id);
+    for (let times = 1; times <= 6; times += 1) {
+      server.renumber("A");
+      await fetchAndTell(engine, id);
+    }
+    expect(await folderOf(engine, id, "A")).toMatchObject({ problem: { code: "folder_unstable" } });
+    await engine.run((run) => run.forgetCursors({ mailboxId: id }));
+    server.append("A", memoryMail(1));
+    await fetchAndTell(engine, id);
+    await importAll(engine, id);
+    expect(await placesOf(engine, id)).toEqual({ A: ["1"] });
+    expect(await folderOf(engine, id, "A")).toMatchObject({ problem: null });
+  });
+});
+
+describe("a first sync", () => {
+  it("goes past a folder that cannot be listed, and lists it later [row 71]", async () => {
+    const { id, server } = await addMemoryMailbox(engine);
+    for (const path of ["A", "B"]) server.createFolder(path);
+    server.append("A", memoryMail(1));
+    server.append("B", memoryMail(2));
+    await engine.run((run) => run.openMailbox({ mailboxId: id }));
+    const folder = server.folders.get("A");
+    if (folder === undefined) throw new Error("no folder");
+    folder.failure = new MailError("permission_denied", { doing: "selecting a folder" });
+    const slice = await engine.run((run) => run.importHistory({ mailboxId: id }));
+    expect(slice).toMatchObject({ imported: 1, isComplete: true });
+    expect(await folderOf(engine, id, "A")).toMatchObject({ problem: { code: "permission_denied" }, import_state: "importing" });
+    expect((await fetchAndTell(engine, id)).lookAgainMs).toBeGreaterThan(14 * 60_000);
+
+    folder.failure = undefined;
+    await engine.db.updateTable("folders").set({ rests_until: new Date() }).where("mailbox_id", "=", id).where("path", "=", "A").execute();
+    expect(await fetchAndTell(engine, id)).toMatchObject({ needsImport: true });
+    await importAll(engine, id);
+    expect(await placesOf(engine, id)).toEqual({ A: ["1"], B: ["2"] });
+    expect(await folderOf(engine, id, "A")).toMatchObject({ problem: null });
+    expect(await toldOf(engine, id)).toEqual([]);
+  });
+});
