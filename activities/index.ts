@@ -1,5 +1,6 @@
 import type { MailboxId } from "../domain/ids.ts";
 import type { Sessions } from "../sessions/sessions.ts";
+import { folderChangeActivities } from "./change-folder.ts";
 import { connectionTestActivities } from "./connection-tests.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
 import { toFailure } from "./failures.ts";
@@ -28,6 +29,7 @@ function allActivities(deps: ActivityDependencies, sessions: Sessions) {
     ...connectionTestActivities(deps),
     ...messageTextActivities(deps, sessions),
     ...messageActionActivities(deps, sessions),
+    ...folderChangeActivities(deps, sessions),
     ...housekeepingActivities(deps),
     keepContent: (input: { readonly mailboxId: MailboxId }): Promise<KeepContentResult> => keepContent({ ...deps, sessions }, input),
     ...webhookActivities(deps),

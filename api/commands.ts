@@ -1,4 +1,5 @@
 import type { ConnectionTestId, CustomerId, MailboxId, MessageId, WebhookEndpointId } from "../domain/ids.ts";
+import type { FolderChange } from "../workflows/folder-change.ts";
 import type { TaskQueue } from "../workflows/names.ts";
 
 export type MailboxCommand = "sync" | "pause" | "resume" | "resync" | "reconnect";
@@ -25,6 +26,8 @@ export interface Commands {
   settingsChanged(mailbox: MailboxTarget): Promise<void>;
   /** Has what waits for these mailboxes' messages carried out, and returns once all of it was tried. */
   carryOutActions(mailboxes: readonly MailboxTarget[]): Promise<void>;
+  /** Creates, renames or deletes a folder at its server, and in the store. */
+  changeFolder(mailboxId: MailboxId, change: FolderChange, requestId: string): Promise<void>;
   /** Starts or wakes the relay of a webhook endpoint. */
   wakeRelay(endpointId: WebhookEndpointId): Promise<void>;
   /** Runs a stored connection test; its report is in the row afterwards. */

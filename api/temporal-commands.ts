@@ -46,6 +46,7 @@ export interface TemporalOptions {
 
 /** Plenty for a worker that is there: a command is a row and a flag. */
 const commandTimeoutMsDefault = 10_000;
+const folderTimeoutMs = 30_000;
 const actionsTimeoutMsDefault = 25_000;
 /** Both sides of a test may use up their own timeouts. Less than what an Idempotency-Key waits before it counts as abandoned. */
 const testTimeoutMs = 50_000;
@@ -134,6 +135,9 @@ export function createCommands({
           ),
         ),
       );
+    },
+    async changeFolder(mailboxId, change, requestId) {
+      await execute(folderTimeoutMs, "folderChange", `folder-change/${requestId}`, { mailboxId, change });
     },
     async wakeRelay(endpointId) {
       await withDeadline(client, serverTimeoutMs, () =>

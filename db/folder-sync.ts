@@ -95,7 +95,7 @@ export interface FolderRename {
 /**
  * Makes the folder rows agree with a listing: renamed ones keep their row, new ones are added, changed roles written, vanished ones removed with their
  * places (their messages are then looked for elsewhere before they count as deleted). Where much would vanish, that waits until a later listing says the
- * same. Tells each difference, except when the mailbox is listed for the first time.
+ * same, except for `deleted`, which we deleted ourselves. Tells each difference, except when the mailbox is listed for the first time.
  */
 export async function saveFolders(
   trx: Connection,
@@ -103,6 +103,7 @@ export async function saveFolders(
   listed: readonly RemoteFolder[],
   settings: SyncSettings,
   renames: readonly FolderRename[] = [],
+  deleted: ReadonlySet<FolderId> = new Set(),
 ): Promise<FolderDifference> {
   const before = await lockFolders(trx, source.mailboxId);
   const wanted = listed.map((folder) => withOverride(folder, settings));
@@ -119,6 +120,7 @@ export async function saveFolders(
   const removed = await believedRemovals(
     trx,
     known.filter((row) => !paths.has(row.path)),
+    deleted,
   );
 
   const ids = new Map(known.map((row) => [row.path, row.id]));
@@ -186,7 +188,7 @@ async function renameFolders(
 }
 
 /** Of the folders that a listing leaves out, those that are gone. Where many messages would go with them, a later listing has to say so too. */
-async function believedRemovals(trx: Connection, missing: readonly KnownFolder[]): Promise<readonly KnownFolder[]> {
+async function believedRemovals(trx: Connection, missing: readonly KnownFolder[], deleted: ReadonlySet<FolderId>): Promise<readonly KnownFolder[]> {
   if (missing.length === 0) return [];
   const places = await trx
     .selectFrom("message_locations")
@@ -198,12 +200,12 @@ async function believedRemovals(trx: Connection, missing: readonly KnownFolder[]
     )
     .groupBy("folder_id")
     .execute();
-  const waiting = missing.filter((row) => !row.is_hold_over);
+  const waiting = missing.filter((row) => !row.is_hold_over && !deleted.has(row.id));
   const counts = new Map(places.map((row) => [row.folder_id, row.count]));
   const lost = waiting.reduce((sum, row) => sum + (counts.get(row.id) ?? 0), 0);
   if (!isMassRemoval(lost, lost)) return missing;
   for (const { id } of waiting) await holdRemoval(trx, id, counts.get(id) ?? 0);
-  return missing.filter((row) => row.is_hold_over);
+  return missing.filter((row) => row.is_hold_over || deleted.has(row.id));
 }
 
 function withOverride(folder: RemoteFolder, settings: SyncSettings): RemoteFolder {

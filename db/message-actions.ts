@@ -209,6 +209,11 @@ export async function findTargetFolder(db: Connection, mailboxId: MailboxId, tar
   return query.orderBy("path").limit(1).executeTakeFirst();
 }
 
+/** Every folder's path: whom a change of one of them concerns. */
+export async function findFolderPaths(db: Connection, mailboxId: MailboxId) {
+  return db.selectFrom("folders").select(["id", "path", "delimiter"]).where("mailbox_id", "=", mailboxId).execute();
+}
+
 function selectFolders(db: Connection, mailboxId: MailboxId) {
   return db.selectFrom("folders").select(["id", "path", "role", "cursor", "is_selectable as isSelectable"]).where("mailbox_id", "=", mailboxId);
 }

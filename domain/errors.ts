@@ -221,6 +221,14 @@ export const catalogue = {
     "The folder holds messages or other folders, and the request did not say that they may be lost.",
     "Move them elsewhere, or repeat the request with `force=true`.",
   ),
+  special_folder: entry(
+    "never",
+    "none",
+    409,
+    "This folder stays as it is",
+    "Folders with a role (inbox, sent, drafts, junk, trash, archive and the like) are neither renamed nor deleted: mail programs rely on them.",
+    "Move the messages instead, or take the role from the folder at the mail server first.",
+  ),
   folder_role_missing: entry(
     "never",
     "none",

@@ -105,8 +105,8 @@ export interface MailProvider {
   createFolder(path: string, signal?: AbortSignal): Promise<void>;
   /** With everything below it. Throws `folder_exists` for the new path, `not_found` for the old one. */
   renameFolder(path: string, to: string, signal?: AbortSignal): Promise<void>;
-  /** With the messages in it. Throws `folder_not_empty` where folders below it forbid that. */
-  deleteFolder(path: string, signal?: AbortSignal): Promise<void>;
+  /** With the messages in it if `force` says so, else throws `folder_not_empty`, as it does where folders below it forbid it. */
+  deleteFolder(path: string, options: { readonly force: boolean }, signal?: AbortSignal): Promise<void>;
   /** Resolves when `signal` aborts, rejects with the MailError that ended the watch otherwise. Uses a connection of its own. */
   watch(options: WatchOptions): Promise<void>;
   /** Hangs up connections that no call is using: another process needs their places. */

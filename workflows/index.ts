@@ -1,6 +1,7 @@
 /** Every workflow, by the name under which it is started: the bundle's only entry. */
 export { autodetect } from "./autodetect.ts";
 export { connectionTest } from "./connection-test.ts";
+export { folderChange } from "./folder-change.ts";
 export { housekeeping } from "./housekeeping.ts";
 export { idleShard } from "./idle-shard.ts";
 export { keepContent } from "./keep-content.ts";

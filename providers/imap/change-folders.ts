@@ -19,9 +19,14 @@ export async function renameFolder(client: ImapFlow, path: string, to: string): 
   await client.mailboxSubscribe(to);
 }
 
-export async function deleteFolder(client: ImapFlow, path: string): Promise<void> {
+export async function deleteFolder(client: ImapFlow, path: string, { force }: { readonly force: boolean }): Promise<void> {
   const doing = "deleting a folder";
   await leave(client);
+  if (!force) {
+    // A folder that holds no mail, only folders (\Noselect), cannot be asked; DELETE itself refuses it then.
+    const status = await client.status(path, { messages: true });
+    if (status !== false && (status.messages ?? 0) > 0) throw new MailError("folder_not_empty", { doing });
+  }
   await refused(doing, runCommand(client, "DELETE", [pathOf(client, path)]));
   await client.mailboxUnsubscribe(path);
 }

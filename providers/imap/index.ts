@@ -58,7 +58,8 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
     remove: (scope, refs, signal) => freer().run({ doing: "deleting messages", signal, isWrite: true }, (client) => remove(client, scope, refs)),
     createFolder: (path, signal) => live.run({ doing: "creating a folder", signal, isWrite: true }, (client) => createFolder(client, path)),
     renameFolder: (path, to, signal) => live.run({ doing: "renaming a folder", signal, isWrite: true }, (client) => renameFolder(client, path, to)),
-    deleteFolder: (path, signal) => live.run({ doing: "deleting a folder", signal, isWrite: true }, (client) => deleteFolder(client, path)),
+    deleteFolder: (path, options, signal) =>
+      live.run({ doing: "deleting a folder", signal, isWrite: true }, (client) => deleteFolder(client, path, options)),
     watch: (watchOptions) => watch(account, watchOptions),
     async yieldConnections() {
       await Promise.all([live.rest(), importing.rest()]);

@@ -137,9 +137,10 @@ function open(settings: MemorySettings, credentials: MemoryCredentials, options:
         if (mailbox.folders.has(to)) throw new MailError("folder_exists", { doing: "renaming a folder" });
         mailbox.renameFolder(path, to);
       }),
-    deleteFolder: (path, signal) =>
+    deleteFolder: (path, { force }, signal) =>
       ask("deleting a folder", signal, () => {
-        folderAt(mailbox, { path });
+        const folder = folderAt(mailbox, { path });
+        if (!force && folder.messages.size > 0) throw new MailError("folder_not_empty", { doing: "deleting a folder" });
         mailbox.deleteFolder(path);
       }),
     async watch(watchOptions) {

@@ -36,6 +36,8 @@ const bodies: Readonly<Record<string, unknown>> = {
   testConnection: { provider: "memory", email: "ann@example.com", mailbox: "x" },
   autodetect: { email: "ann@example.com" },
   actOnMessages: { ids: ["msg_1CbWqaK3zvYyZ9rNbX1pQ4"], action: { type: "setFlags", add: ["seen"] } },
+  createFolder: { path: "New" },
+  renameFolder: { path: "New" },
   changeMessage: { flags: { add: ["seen"] } },
   createCustomer: { name: "x" },
   createAccessKey: { name: "x" },

@@ -169,8 +169,10 @@ export function describeMailWrites(backend: WritingBackend): void {
       const moved = createMirror(provider, { path: "Später" });
       await moved.settle();
       expect(subjects(moved)).toEqual(["within"]);
-      await provider.deleteFolder("Später");
-      await expect(provider.deleteFolder("Später")).rejects.toMatchObject({ code: "not_found" });
+      await expect(provider.deleteFolder("Später", { force: false })).rejects.toMatchObject({ code: "folder_not_empty" });
+      await provider.deleteFolder("Später", { force: true });
+      await provider.deleteFolder("Other", { force: false });
+      await expect(provider.deleteFolder("Später", { force: false })).rejects.toMatchObject({ code: "not_found" });
       expect((await provider.listFolders()).map(({ path }) => path)).not.toContain("Später");
     });
   });
