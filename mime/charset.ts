@@ -115,8 +115,10 @@ function findDecoder(label: string): Decode | undefined {
 /** What iconv-lite calls encodings and is not a charset. */
 const notText: ReadonlySet<string> = new Set(["base64", "hex", "internal"]);
 
-/** Seven-bit forms of two charsets that nothing else here reads (RFC 1842, RFC 1557): shifted bytes are the same characters with the eighth bit set. */
+/** Two of them are seven-bit forms that nothing else here reads (RFC 1842, RFC 1557): shifted bytes are the same characters with the eighth bit set. */
 const ownDecoders: Readonly<Record<string, Decode>> = {
+  // TextDecoder's EUC-KR lacks Microsoft's 8,822 syllables (CP949), which is what Korean mail means by it.
+  "euc-kr": (bytes) => iconv.decode(Buffer.from(bytes), "cp949"),
   "hz-gb-2312": decodeHz,
   "iso-2022-kr": decodeIso2022Kr,
   csiso2022kr: decodeIso2022Kr,

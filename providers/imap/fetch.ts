@@ -5,6 +5,7 @@ import { traitHeaders } from "../../domain/traits.ts";
 import { isRefusal } from "./errors.ts";
 import { toRemoteMessage } from "./mapping.ts";
 import { countRanges, missingFrom, toRanges } from "./ranges.ts";
+import { type RepairedRow, repairEnvelopes } from "./raw-headers.ts";
 import { searchUids } from "./search.ts";
 
 /** Everything that a listing tells of a message, in one question. */
@@ -32,7 +33,7 @@ const lessAndLess: readonly FetchQueryObject[] = [
  */
 export async function fetchMessages(client: ImapFlow, first: number, last: number, expected?: RefRanges): Promise<readonly RemoteMessage[]> {
   const rows = await fetchRows(client, first, last, everything);
-  const messages = toMessages(rows);
+  const messages = toMessages(rows, await repairEnvelopes(client, rows));
   if (expected === undefined || rows.size >= countRanges(expected)) return messages;
   const recovered = await recoverMessages(client, missingFrom(expected, new Set(rows.keys())));
   return [...messages, ...recovered].toSorted((a, b) => Number(a.ref) - Number(b.ref));
@@ -45,7 +46,7 @@ export async function recoverMessages(client: ImapFlow, uids: readonly number[])
   for (const uid of missingFrom(stillThere, new Set())) {
     for (const query of lessAndLess) {
       const rows = await fetchRows(client, uid, uid, query);
-      recovered.push(...toMessages(rows));
+      recovered.push(...toMessages(rows, await repairEnvelopes(client, rows)));
       if (rows.size > 0) break;
     }
   }
@@ -88,6 +89,11 @@ export async function fetchRows(
   }
 }
 
-function toMessages(rows: ReadonlyMap<number, FetchMessageObject>): readonly RemoteMessage[] {
-  return [...rows.values()].toSorted((a, b) => a.uid - b.uid).map(toRemoteMessage);
+function toMessages(rows: ReadonlyMap<number, FetchMessageObject>, repaired: ReadonlyMap<number, RepairedRow>): readonly RemoteMessage[] {
+  return [...rows.values()]
+    .toSorted((a, b) => a.uid - b.uid)
+    .map((row) => {
+      const better = repaired.get(row.uid);
+      return better === undefined ? toRemoteMessage(row) : toRemoteMessage(better.row, better.defects);
+    });
 }

@@ -14,9 +14,12 @@ import { type Trait, traitsOf } from "../../domain/traits.ts";
 import { isKnownCharset } from "../../mime/charset.ts";
 import { readHeaderFields, utf8Of } from "../../mime/header-fields.ts";
 
-/** A message as FETCH answered it, in domain words. Every string is fit for PostgreSQL: no NUL, no lone surrogates. */
-export function toRemoteMessage(row: FetchMessageObject): RemoteMessage {
-  const clean = createCleaner();
+/**
+ * A message as FETCH answered it, in domain words. Every string is fit for PostgreSQL: no NUL, no lone surrogates. `known` names defects that were mended
+ * before.
+ */
+export function toRemoteMessage(row: FetchMessageObject, known: readonly Defect[] = []): RemoteMessage {
+  const clean = createCleaner(known);
   const headers = row.headers === undefined ? noHeaders : readHeaderFields(row.headers);
   const { envelope, recipientsTotal } = toEnvelope(row, headers, clean);
   const parts = readStructure(row.bodyStructure, clean);
@@ -259,8 +262,8 @@ interface Cleaner {
   readonly defects: ReadonlySet<Defect>;
 }
 
-function createCleaner(): Cleaner {
-  const found = new Set<Defect>();
+function createCleaner(known: readonly Defect[]): Cleaner {
+  const found = new Set<Defect>(known);
   const clean = (text: string) => {
     const cleaned = cleanText(text);
     if (cleaned !== text && /\p{Cc}/u.test(text.replace(/\s/g, ""))) found.add("control_characters");
