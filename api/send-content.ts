@@ -26,14 +26,7 @@ const stalledMsMax = 120_000;
  */
 export async function sendContent(request: Request, response: Response, content: Content): Promise<void> {
   const { status, headers, range } = plan(request, content);
-  const secure = {
-    "Content-Type": safeType(content.contentType),
-    "Content-Disposition": attachmentDisposition(content.fileName),
-    // Mail is anybody's: whatever it is, it is not to run under this host's name.
-    "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "private, no-store",
-  };
+  const secure = downloadHeaders(content);
   const write = () => {
     response.status(status);
     // Express would add a charset to what is text.
@@ -47,11 +40,24 @@ export async function sendContent(request: Request, response: Response, content:
   await sendStream(response, (signal, take) => content.read(range, signal, take), write);
 }
 
-/** Pipes what `read` opens into the response, and tells `read` by the signal when the client is gone. `onOpen` writes the headers. */
+/** What makes a response a download, and nothing that a browser would show or run. */
+export function downloadHeaders({ contentType, fileName }: Pick<Content, "contentType" | "fileName">): Readonly<Record<string, string>> {
+  return {
+    "Content-Type": safeType(contentType),
+    "Content-Disposition": attachmentDisposition(fileName),
+    // Mail is anybody's: whatever it is, it is not to run under this host's name.
+    "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "private, no-store",
+  };
+}
+
+/** Pipes what `read` opens into the response, and tells `read` by the signal when the client is gone. `onOpen` writes the headers, `onEnd` the trailers. */
 export async function sendStream(
   response: Response,
   read: (signal: AbortSignal, take: (stream: Readable) => Promise<void>) => Promise<void>,
   onOpen: () => void,
+  onEnd: () => void = () => {},
 ): Promise<void> {
   const hangUp = new AbortController();
   const onClose = () => hangUp.abort();
@@ -60,15 +66,22 @@ export async function sendStream(
     await read(hangUp.signal, async (stream) => {
       onOpen();
       response.setTimeout(stalledMsMax, () => response.destroy());
-      await pipeline(stream, response, { signal: hangUp.signal });
+      await pipeline(stream, response, { signal: hangUp.signal, end: false });
+      onEnd();
+      response.end();
     });
   } catch (error) {
     // Nobody is there to be told.
-    if (!hangUp.signal.aborted) throw error;
+    if (hangUp.signal.aborted) return;
+    // What was to be a download becomes a problem.
+    if (!response.headersSent) for (const name of downloadOnly) response.removeHeader(name);
+    throw error;
   } finally {
     response.off("close", onClose);
   }
 }
+
+const downloadOnly = ["Content-Disposition", "Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Trailer"] as const;
 
 interface Plan {
   readonly status: number;

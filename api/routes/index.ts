@@ -6,6 +6,7 @@ import { changeRoutes } from "./changes.ts";
 import { connectionTestRoutes } from "./connection-tests.ts";
 import { customerRoutes } from "./customers.ts";
 import { eventRoutes } from "./events.ts";
+import { exportRoutes } from "./export.ts";
 import { folderRoutes } from "./folders.ts";
 import { healthRoutes } from "./health.ts";
 import { mailboxRoutes } from "./mailboxes.ts";
@@ -26,6 +27,7 @@ export const routes: readonly Route[] = [
   ...messageActionRoutes,
   ...changeRoutes,
   ...messageContentRoutes,
+  ...exportRoutes,
   ...eventRoutes,
   ...webhookRoutes,
   ...customerRoutes,
