@@ -49,7 +49,7 @@ export const messageQuery = z.strictObject({
   trait: z.enum(traitKinds).optional(),
 });
 
-type MessageQuery = z.output<typeof messageQuery>;
+type MessageQuery = Pick<z.output<typeof messageQuery>, "limit" | "sort"> & Partial<z.output<typeof messageQuery>>;
 
 /** What a query asks for, and the name of its listing: a cursor of one order is none of the other. */
 export function readMessageQuery(

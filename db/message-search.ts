@@ -51,7 +51,7 @@ export interface SearchBounds {
 }
 
 /** Each walk and slice is some milliseconds in memory. A first walk fills a page with whatever one message in thirty has. */
-const usualBounds: SearchBounds = { firstWalk: 1_500, longWalk: 20_000, sliceMax: 1_000, slicesMax: 30, foldersMax: 60 };
+const usualBounds: SearchBounds = { firstWalk: 1_500, longWalk: 10_000, sliceMax: 700, slicesMax: 30, foldersMax: 60 };
 
 /**
  * The ids of one page, in the order of time, at a bounded price whatever is asked for. Two ways lead there. *Walking* reads an index in the order of
@@ -66,14 +66,23 @@ export async function findMessages(
   { limit, after, order }: PageRequest & { readonly order: MessageOrder },
   bounds: SearchBounds = usualBounds,
 ): Promise<Page<FoundMessage>> {
-  const { firstWalk, longWalk, foldersMax } = bounds;
-  const folders = await foldersOf(db, filter, foldersMax + 1);
+  const folders = await foldersOf(db, filter, bounds.foldersMax + 1);
   if (folders?.length === 0) return { rows: [], next: undefined };
-  const search: Search = { db, scope, filter, order, bounds, folders: folders !== undefined && folders.length <= foldersMax ? folders : undefined };
+  const search: Search = {
+    db,
+    scope,
+    filter,
+    order,
+    bounds,
+    folders: folders !== undefined && folders.length <= bounds.foldersMax ? folders : undefined,
+  };
   const narrow = narrowQuery(scope, filter);
   const found: FoundMessage[] = [];
   let position = after;
-  for (const budget of narrow === undefined ? [firstWalk, longWalk] : [firstWalk]) {
+  for (const budget of [bounds.firstWalk, bounds.longWalk]) {
+    // Once more if nothing else helps, or if at this rate the page will soon be full.
+    const isWorthwhile = narrow === undefined || budget === bounds.firstWalk || found.length * 4 > limit;
+    if (!isWorthwhile) break;
     const walked = await walk(search, { position, budget, limit: limit + 1 - found.length });
     found.push(...walked.rows);
     if (found.length > limit || walked.end === undefined) return cut(found, limit, undefined);
@@ -139,6 +148,9 @@ function sourceConditions({ scope, filter }: Search): RawBuilder<boolean>[] {
   // Word for word as in the partial indexes.
   if (filter.isUnread === true) conditions.push(sql<boolean>`not ('seen' = any(m.flags))`);
   if (filter.isFlagged === true) conditions.push(sql<boolean>`'flagged' = any(m.flags)`);
+  if (filter.direction !== undefined && filter.direction !== "incoming") {
+    conditions.push(sql<boolean>`m.direction <> 'incoming' and m.direction = ${filter.direction}`);
+  }
   return conditions;
 }
 
@@ -202,7 +214,10 @@ interface Walked {
 }
 
 /** Reads messages in the order of time and keeps what matches: it stops as soon as there are enough. */
-async function walk(search: Search, stretch: Stretch): Promise<Walked> {
+async function walk(search: Search, wanted: Stretch): Promise<Walked> {
+  // Folders that are merged are each read as far as all of them may be.
+  const share = Math.ceil(wanted.budget / (search.folders?.length ?? 1));
+  const stretch = { ...wanted, budget: Math.max(share, Math.min(wanted.budget, 2 * wanted.limit)) };
   const rowsInOrder = search.folders === undefined ? messagesInOrder(search, stretch) : placesInOrder(search, search.folders, stretch);
   // A place leads to its message one by one, in order; a message that is read in order is there already. OFFSET 0 keeps the planner from any other way.
   const source =
@@ -303,13 +318,15 @@ async function lookUp(
 /** The matches of a query for the index of words, in order; undefined if they are too many to be looked at. */
 async function readSlice(search: Search, query: string, position: PageCursor): Promise<readonly FoundMessage[] | undefined> {
   const conditions = [...sourceConditions(search), ...otherConditions(search), ...timeConditions(search, position, "m.received_at", "m.id")];
-  const inFolders =
-    search.folders === undefined
+  const { folderId } = search.filter;
+  // Not EXISTS, of which the planner may make a set of everything in the folder. A role needs none: it is the message's own.
+  const inFolder =
+    folderId === undefined
       ? []
-      : [sql<boolean>`exists (select from message_locations l where l.message_id = m.id and l.folder_id = any(${search.folders}::text[]))`];
+      : [sql<boolean>`(select true from message_locations l where l.message_id = m.id and l.folder_id = ${folderId} limit 1)`];
   const { rows } = await sql<{ readonly candidates: number; readonly found: readonly FoundMessage[] }>`
     with candidates as materialized (
-      select m.id, m.received_at, (${all([...conditions, ...inFolders])}) as is_wanted
+      select m.id, m.received_at, (${all([...conditions, ...inFolder])}) as is_wanted
       from (select * from messages where terms @@ ${query}::tsquery offset 0) m limit ${search.bounds.sliceMax + 1}
     )
     select (select count(*) from candidates) as candidates, coalesce((

@@ -8,6 +8,7 @@ import * as keptContent from "./migrations/2026_11_21_kept_content.ts";
 import * as messageMeaning from "./migrations/2026_11_21_message_meaning.ts";
 import * as reading from "./migrations/2026_11_21_reading.ts";
 import * as readingChanges from "./migrations/2026_11_21_reading_changes.ts";
+import * as readingDirections from "./migrations/2026_11_21_reading_directions.ts";
 import * as settings from "./migrations/2026_11_21_settings.ts";
 import * as sync from "./migrations/2026_11_21_sync.ts";
 import * as threads from "./migrations/2026_11_21_threads.ts";
@@ -20,6 +21,7 @@ const migrations: Readonly<Record<string, Migration>> = {
   "2026_11_21_message_meaning": messageMeaning,
   "2026_11_21_reading": reading,
   "2026_11_21_reading_changes": readingChanges,
+  "2026_11_21_reading_directions": readingDirections,
   "2026_11_21_settings": settings,
   "2026_11_21_sync": sync,
   "2026_11_21_threads": threads,

@@ -144,7 +144,10 @@ function quoted(term: string): string {
 export interface SearchQuery {
   /** PostgreSQL's text for a tsquery. */
   readonly all: string;
-  /** Whole words and phrases, which narrow best; the prefixes only where there is nothing else; undefined where nothing is wanted, only unwanted. */
+  /**
+   * Whole words, which narrow best and are told from the index alone: a phrase would have to be read to be seen. Prefixes only where there is nothing
+   * else; undefined where nothing is wanted, only unwanted.
+   */
   readonly narrow: string | undefined;
 }
 
@@ -154,6 +157,7 @@ export interface SearchQuery {
  */
 export function parseSearch(customerId: CustomerId, typed: string): SearchQuery | undefined {
   const tag = tagOf(customerId);
+  const wanted: string[] = [];
   const whole: string[] = [];
   const begun: string[] = [];
   const unwanted: string[] = [];
@@ -163,11 +167,14 @@ export function parseSearch(customerId: CustomerId, typed: string): SearchQuery 
     const isBegun = (bare?.endsWith("*") ?? false) || (words.length === 1 && isSingle(words[0] ?? ""));
     const terms = words.map((word, i) => `'${tag}${word}'${isBegun && i === words.length - 1 ? ":*" : ""}`);
     const term = terms.length === 1 ? (terms[0] ?? "") : `(${terms.join(" <-> ")})`;
-    if (minus !== "") unwanted.push(`!${term}`);
-    else if (isBegun) begun.push(term);
-    else whole.push(term);
+    if (minus !== "") {
+      unwanted.push(`!${term}`);
+      continue;
+    }
+    wanted.push(term);
+    whole.push(...(isBegun ? terms.slice(0, -1) : terms));
+    if (isBegun) begun.push(terms.at(-1) ?? "");
   }
-  const wanted = [...whole, ...begun];
   if (wanted.length + unwanted.length === 0) return undefined;
   const narrow = whole.length > 0 ? whole : begun;
   return { all: [...wanted, ...unwanted].join(" & "), narrow: narrow.length > 0 ? narrow.join(" & ") : undefined };

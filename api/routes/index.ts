@@ -4,6 +4,7 @@ import { auditRoutes } from "./audit-log.ts";
 import { autodetectRoutes } from "./autodetect.ts";
 import { changeRoutes } from "./changes.ts";
 import { connectionTestRoutes } from "./connection-tests.ts";
+import { contactRoutes } from "./contacts.ts";
 import { customerRoutes } from "./customers.ts";
 import { eventRoutes } from "./events.ts";
 import { exportRoutes } from "./export.ts";
@@ -26,6 +27,7 @@ export const routes: readonly Route[] = [
   ...messageRoutes,
   ...messageActionRoutes,
   ...changeRoutes,
+  ...contactRoutes,
   ...messageContentRoutes,
   ...exportRoutes,
   ...eventRoutes,
