@@ -1,6 +1,7 @@
 import { Context } from "@temporalio/activity";
 import type { Database } from "../db/database.ts";
 import {
+  beginListing,
   type FolderDifference,
   listFolderCursors,
   listSyncFolders,
@@ -12,13 +13,14 @@ import {
 import { findWorkMailbox, recordImportStarted, recordSuccess, type WorkMailbox } from "../db/mailbox-state.ts";
 import { type BegunLook, beginLook, recordSearch } from "../db/missing.ts";
 import { listingProgress, pendingWork } from "../db/pending-work.ts";
-import { CursorMoved, type PageOwner, type PageTexts, storeChanges } from "../db/store-page.ts";
+import { CursorMoved, type PageOwner, type PageRules, type PageTexts, storeChanges } from "../db/store-page.ts";
 import { contentTarget, keepsAnything } from "../domain/content-plan.ts";
 import { MailError, toProblem } from "../domain/errors.ts";
 import type { RemoteFolder } from "../domain/folder.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import type { RemoteMessage } from "../domain/message.ts";
 import type { ListingProgress, ScopeState } from "../domain/sync.ts";
+import { isMessageWanted, keptFrom } from "../domain/sync-settings.ts";
 import { makeSnippet } from "../mime/snippet.ts";
 import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "../sessions/sessions.ts";
@@ -30,6 +32,8 @@ export interface FetchChangesInput {
   readonly paths: readonly string[] | null;
   /** Also learn what is cheap to miss: the list of folders, and flags where the server counts no changes. */
   readonly isThorough: boolean;
+  /** When all folders are looked at next, for readers; left out where that stays as it is. */
+  readonly nextDueAt?: number;
 }
 
 export interface FetchChangesResult {
@@ -90,7 +94,7 @@ export async function fetchChanges(deps: FetchDependencies, input: FetchChangesI
   if (mailbox === undefined) return { isGone: true, unsettled: 0, missing: 0, needsImport: false, more: false, mustTell: false };
   const signal = Context.current().cancellationSignal;
   const look = await deps.sessions.use(mailbox, (provider) => lookAt(deps, mailbox, provider, input, signal));
-  await recordSuccess(deps.db, mailbox);
+  await recordSuccess(deps.db, mailbox, input.nextDueAt === undefined ? undefined : new Date(input.nextDueAt));
   const { heldForMs, restsForMs, ...pending } = await pendingWork(deps.db, mailbox);
   const searchMs = pending.missing > 0 && look.isComplete ? [Math.min(deps.graceMs / 4, lookAgainMsMax)] : [];
   const dueMs = [heldForMs, restsForMs].flatMap((ms) => (ms === null ? [] : [Math.max(ms, againMsMin)]));
@@ -242,8 +246,11 @@ export async function readFolder(
       if (pages === pagesMax) return "more";
       const scope = { path: folder.path };
       const page = await provider.pullChanges(scope, folder.cursor ?? undefined, { limit: livePageSize, isThorough, signal });
-      const texts = await textsOf(provider, scope, page.added, mailbox.tellsText, signal);
-      if (!(await storeChanges(deps.db, ownerOf(mailbox), folder, page, texts))) return "unreadable";
+      const owner = ownerOf(mailbox);
+      const { role } = folder;
+      const wanted = page.added.filter((message) => owner.rules.isWanted(message, role));
+      const texts = await textsOf(provider, scope, wanted, mailbox.tellsText, signal);
+      if (!(await storeChanges(deps.db, owner, folder, page, texts))) return "unreadable";
       if (page.reset) await recordImportStarted(deps.db, mailbox.id);
       if (!page.more) return "read";
       folder = await reload(deps.db, mailbox.id, folder.path);
@@ -305,8 +312,47 @@ export async function anchorFolders(deps: ReadDependencies, mailbox: WorkMailbox
   }
 }
 
+/**
+ * Lists folders anew that were read with narrower settings. Where the listing begins is asked first and written last, after everything up to there came
+ * in by the live cursor: what came since the last look is told as new mail, and only what was left out before is history.
+ */
+export async function listLeftOut(deps: ReadDependencies, mailbox: WorkMailbox, provider: MailProvider, signal: AbortSignal): Promise<void> {
+  const quietBefore = new Date();
+  for (const { cursor, path } of await listSyncFolders(deps.db, mailbox.id)) {
+    if (cursor === null) continue;
+    const listing = await beginningOf(provider, path, signal);
+    let outcome: "read" | "more" | "unreadable" = "more";
+    let folder: SyncFolder | undefined;
+    while (outcome === "more") {
+      if (await isOutdated(deps.db, mailbox)) return;
+      folder = await reload(deps.db, mailbox.id, path);
+      outcome = folder === undefined ? "unreadable" : await readFolder(deps, mailbox, provider, folder, false, signal);
+    }
+    if (folder !== undefined && listing !== undefined && outcome === "read") await beginListing(deps.db, folder, { ...listing, quietBefore });
+  }
+  await recordImportStarted(deps.db, mailbox.id);
+}
+
+/** Where a listing of the folder as it is now begins; undefined for one that cannot be read, which keeps no other from being listed. */
+async function beginningOf(provider: MailProvider, path: string, signal: AbortSignal) {
+  try {
+    const { historyCursor, total } = await provider.pullChanges({ path }, undefined, { limit: livePageSize, signal });
+    return historyCursor === undefined ? undefined : { historyCursor, total };
+  } catch (error) {
+    const isOwn = error instanceof MailError && (isFoldersOwn(error) || error.code === "not_found");
+    if (!isOwn || !provider.isUsable()) throw error;
+    return undefined;
+  }
+}
+
+/** Settings were changed since the mailbox was read: nothing is stored by the old ones any more, and whoever reads the new ones begins anew. */
+async function isOutdated(db: Database, mailbox: WorkMailbox): Promise<boolean> {
+  const now = await findWorkMailbox(db, mailbox.id);
+  return now?.settingsAt.getTime() !== mailbox.settingsAt.getTime();
+}
+
 /** Who the page belongs to. A listing's messages count as new from where the settings say, or from the second after the mailbox was connected. */
-export function ownerOf(mailbox: WorkMailbox): PageOwner {
+export function ownerOf(mailbox: WorkMailbox): PageOwner & { readonly rules: PageRules } {
   const { notifyFrom } = mailbox.sync;
   return {
     mailboxId: mailbox.id,
@@ -314,6 +360,12 @@ export function ownerOf(mailbox: WorkMailbox): PageOwner {
     self: mailbox.self,
     keepsContent: keepsAnything(contentTarget(mailbox.sync)),
     tellListedFrom: notifyFrom === null ? afterSecond(mailbox.anchoredAt) : new Date(notifyFrom),
+    rules: {
+      notifyFrom: notifyFrom === null ? undefined : new Date(notifyFrom),
+      isWanted: (message, role) => isMessageWanted(message, role, mailbox.self, mailbox.sync, Date.now()),
+      keptFrom: keptFrom(mailbox.sync, Date.now()),
+      settingsAt: mailbox.settingsAt,
+    },
   };
 }
 

@@ -117,8 +117,8 @@ async function* importFolder(
   signal: AbortSignal,
 ): AsyncGenerator<number> {
   const scope = { path: folder.path };
-  const options = { limit: deps.pageSize, signal };
   const owner = ownerOf(mailbox);
+  const options = { limit: deps.pageSize, signal, receivedFrom: owner.rules.keptFrom };
   let previous = start;
   let next = provider.pullHistory(scope, start, options);
   try {

@@ -4,14 +4,17 @@ import { claimSleepingEndpoints } from "../db/events.ts";
 import { forgetCursors } from "../db/folder-sync.ts";
 import { hasContentWork } from "../db/kept-content.ts";
 import { findWorkMailbox, forgetMailbox, recordConnected, recordPaused, recordProblem, type WorkMailbox } from "../db/mailbox-state.ts";
+import { pendingWork } from "../db/pending-work.ts";
 import { unseal } from "../db/secrets.ts";
+import { settleSettings } from "../db/settle-settings.ts";
 import { settleMessages } from "../db/unsettled.ts";
-import { assignShard, notifyShardOf, recordWatchState } from "../db/watches.ts";
+import { assignShard, leaveShard, notifyShardOf, recordWatchState } from "../db/watches.ts";
 import { isMailErrorCode, toProblem } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
+import { defaultSyncSettings, isRealtime, lookEveryMs, reachesFurther } from "../domain/sync-settings.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
-import { anchorFolders, type FetchChangesInput, type FetchChangesResult, fetchChanges, storeFolders } from "./fetch-changes.ts";
+import { anchorFolders, type FetchChangesInput, type FetchChangesResult, fetchChanges, listLeftOut, storeFolders } from "./fetch-changes.ts";
 import { type ImportHistoryResult, importHistory } from "./import-history.ts";
 import { wakeWaitingActions } from "./message-actions.ts";
 
@@ -30,7 +33,19 @@ export type MailboxFacts =
       readonly pollEveryMs: number;
       /** When the access token ends, in ms since 1970; null for passwords. */
       readonly tokenExpiresAt: number | null;
+      /** Mail is heard of at once; absent in histories of earlier releases, where it always was. */
+      readonly isRealtime?: boolean;
+      /** When the settings were written that what is stored does not agree with yet; absent where it does. */
+      readonly settlesAt?: number;
     };
+
+export interface SettleResult {
+  /** The settings were changed again: the mailbox has to be opened anew. */
+  readonly isStale: boolean;
+  readonly more: boolean;
+  /** Messages that wait for classifyMessages. */
+  readonly unsettled: number;
+}
 
 export interface ClassifyResult {
   readonly told: number;
@@ -41,6 +56,8 @@ export interface ClassifyResult {
 const batchesMax = 10;
 /** Without a watch, changes are found by asking only, and this often. */
 const pollWithoutPushMs = 5 * 60_000;
+/** Settings are carried out in slices of this, so that new mail waits for no longer. */
+const settleSliceMs = 5_000;
 
 /** The steps of a mailbox's life, one side effect each. */
 export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions) {
@@ -48,7 +65,7 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
 
   async function factsOf(mailbox: WorkMailbox | undefined): Promise<MailboxFacts> {
     if (mailbox === undefined) return { isGone: true };
-    const floorMs = mailbox.sync.pollFloorSeconds === null ? deps.sync.pollFloorMs : mailbox.sync.pollFloorSeconds * 1000;
+    const everyMs = lookEveryMs(mailbox.sync, deps.sync.pollFloorMs);
     const { capabilities } =
       mailbox.sealedCredentials === null ? { capabilities: { push: true } } : await sessions.use(mailbox, async (open) => open);
     return {
@@ -56,8 +73,10 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
       customerId: mailbox.customerId,
       provider: mailbox.provider,
       isPaused: mailbox.isPaused,
-      pollEveryMs: capabilities.push ? floorMs : Math.min(floorMs, pollWithoutPushMs),
+      pollEveryMs: capabilities.push || !isRealtime(mailbox.sync) ? everyMs : Math.min(everyMs, pollWithoutPushMs),
       tokenExpiresAt: mailbox.tokenExpiresAt?.getTime() ?? null,
+      isRealtime: isRealtime(mailbox.sync),
+      ...(mailbox.isUnsettled && mailbox.anchoredAt !== null ? { settlesAt: mailbox.settingsAt.getTime() } : {}),
     };
   }
 
@@ -83,10 +102,23 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
         const report = await provider.verify(signal);
         await storeFolders(db, mailbox, provider, report.folders, signal);
         await anchorFolders({ db }, mailbox, provider, signal);
+        if (mailbox.isUnsettled && reachesFurther(mailbox.settledSync ?? defaultSyncSettings, mailbox.sync)) {
+          await listLeftOut({ db }, mailbox, provider, signal);
+        }
         await recordConnected(db, mailbox, report.address);
       });
       await wakeWaitingActions(deps, mailboxId);
       return factsOf(mailbox);
+    },
+
+    /** Carries out on what is stored what the settings say now, for a few seconds at most; the workflow calls again while there is more. */
+    async settleSettings({ mailboxId, settlesAt }: MailboxRef & { readonly settlesAt: number }): Promise<SettleResult> {
+      const mailbox = await findWorkMailbox(db, mailboxId);
+      if (mailbox === undefined) return { isStale: false, more: false, unsettled: 0 };
+      if (mailbox.settingsAt.getTime() !== settlesAt) return { isStale: true, more: false, unsettled: 0 };
+      const step = await settleSettings(db, mailbox, Date.now() + settleSliceMs);
+      const { unsettled } = await pendingWork(db, mailbox);
+      return { isStale: false, more: step === "more", unsettled };
     },
 
     /** A new access token for one that is about to end. The row's lock lets one caller refresh; who comes second finds the new token. */
@@ -143,6 +175,11 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
       const shard = await assignShard(db, mailboxId, deps.sync.idleConnectionsPerShard);
       await deps.signals.startShard(shard);
       return { shard };
+    },
+
+    /** Nobody listens for this mailbox any more: it is read when it is due. */
+    async unwatchMailbox({ mailboxId }: MailboxRef): Promise<void> {
+      await leaveShard(db, mailboxId);
     },
 
     /** What failed, as the mailbox's row and events tell it. */

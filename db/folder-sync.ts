@@ -1,10 +1,10 @@
 import { sql } from "kysely";
 import { isMassRemoval } from "../domain/brake.ts";
 import type { Problem } from "../domain/errors.ts";
-import { type FolderRole, folderRoles, isSyncedByDefault, type RemoteFolder } from "../domain/folder.ts";
+import type { FolderRole, RemoteFolder } from "../domain/folder.ts";
 import type { FolderId, MailboxId } from "../domain/ids.ts";
 import type { SyncCursor } from "../domain/sync.ts";
-import type { SyncSettings } from "../domain/sync-settings.ts";
+import { isFolderRead, placeRoles, type SyncSettings } from "../domain/sync-settings.ts";
 import { confirmRemovals, holdRemoval, isHoldOver, releaseRemoval } from "./brake.ts";
 import type { Connection } from "./database.ts";
 import { type EventSource, recordEvents } from "./events.ts";
@@ -28,6 +28,8 @@ export interface SyncFolder {
   readonly writes: number;
   /** It is left alone for now: listing it failed, or the server begins it anew again and again. */
   readonly isResting: boolean;
+  /** While settings have the folder listed: what it received before this is told to nobody. */
+  readonly quietBefore: Date | null;
 }
 
 /** The folders that are read, in the order in which they are: where people look first comes first. */
@@ -44,6 +46,7 @@ export async function listSyncFolders(db: Connection, mailboxId: MailboxId): Pro
       "was_complete",
       "generation",
       "writes",
+      "quiet_before",
       "held_since",
       isHoldOver.as("is_hold_over"),
       isResting.as("is_resting"),
@@ -65,6 +68,7 @@ export async function listSyncFolders(db: Connection, mailboxId: MailboxId): Pro
       isHoldOver: row.is_hold_over,
       writes: row.writes,
       isResting: row.is_resting,
+      quietBefore: row.quiet_before,
     }))
     .sort((a, b) => readingOrder(a) - readingOrder(b) || a.path.localeCompare(b.path));
 }
@@ -106,7 +110,7 @@ export async function saveFolders(
   deleted: ReadonlySet<FolderId> = new Set(),
 ): Promise<FolderDifference> {
   const before = await lockFolders(trx, source.mailboxId);
-  const wanted = listed.map((folder) => withOverride(folder, settings));
+  const wanted = placeRoles(listed, settings);
   const renamed = await renameFolders(trx, before, wanted, renames);
   const known = renamed.length === 0 ? before : await lockFolders(trx, source.mailboxId);
   const byPath = new Map(known.map((row) => [row.path, row]));
@@ -114,7 +118,7 @@ export async function saveFolders(
   const added = wanted.filter((folder) => !byPath.has(folder.path));
   const changed = wanted.filter((folder) => {
     const row = byPath.get(folder.path);
-    return row !== undefined && (row.role !== folder.role || row.is_synced !== isSynced(folder, settings));
+    return row !== undefined && (row.role !== folder.role || row.is_synced !== isFolderRead(folder, settings));
   });
   const paths = new Set(wanted.map((folder) => folder.path));
   const removed = await believedRemovals(
@@ -208,16 +212,6 @@ async function believedRemovals(trx: Connection, missing: readonly KnownFolder[]
   return missing.filter((row) => row.is_hold_over || deleted.has(row.id));
 }
 
-function withOverride(folder: RemoteFolder, settings: SyncSettings): RemoteFolder {
-  const role = folderRoles.find((known) => known === settings.roleOverrides[folder.path]);
-  return role === undefined ? folder : { ...folder, role, roleSource: "override" };
-}
-
-function isSynced(folder: RemoteFolder, settings: SyncSettings): boolean {
-  if (!folder.selectable || settings.excludePaths.includes(folder.path)) return false;
-  return isSyncedByDefault(folder) || settings.includePaths.includes(folder.path);
-}
-
 async function upsertFolders(
   trx: Connection,
   source: EventSource & { readonly mailboxId: MailboxId },
@@ -239,7 +233,7 @@ async function upsertFolders(
         role: folder.role,
         role_source: folder.roleSource,
         is_selectable: folder.selectable,
-        is_synced: isSynced(folder, settings),
+        is_synced: isFolderRead(folder, settings),
       })),
     )
     .onConflict((conflict) =>
@@ -248,6 +242,8 @@ async function upsertFolders(
         role_source: eb.ref("excluded.role_source"),
         is_selectable: eb.ref("excluded.is_selectable"),
         is_synced: eb.ref("excluded.is_synced"),
+        // A folder that is read from now on was there before: what it holds is history.
+        quiet_before: sql<Date | null>`case when excluded.is_synced and not folders.is_synced then now() else folders.quiet_before end`,
       })),
     )
     .execute();
@@ -281,6 +277,30 @@ export async function recordFolderProblem(db: Connection, id: FolderId, problem:
     .updateTable("folders")
     .set({ problem: problem === null ? null : JSON.stringify(problem) })
     .where("id", "=", id)
+    .execute();
+}
+
+/**
+ * Lists a folder once more from `historyCursor` down, beside the live cursor, which stays where it is. What was received before `quietBefore` is told to
+ * nobody: it was left out until settings changed.
+ */
+export async function beginListing(
+  db: Connection,
+  folder: Pick<SyncFolder, "id" | "generation">,
+  listing: { readonly historyCursor: SyncCursor; readonly total: number; readonly quietBefore: Date },
+): Promise<void> {
+  await db
+    .updateTable("folders")
+    .set({
+      history_cursor: JSON.stringify(listing.historyCursor),
+      import_state: "importing",
+      import_total: listing.total,
+      import_done: 0,
+      quiet_before: listing.quietBefore,
+    })
+    .where("id", "=", folder.id)
+    .where("generation", "=", folder.generation)
+    .where("is_synced", "=", true)
     .execute();
 }
 

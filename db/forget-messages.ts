@@ -2,6 +2,7 @@ import { sql } from "kysely";
 import type { MessageId } from "../domain/ids.ts";
 import type { Envelope } from "../domain/message.ts";
 import type { Connection } from "./database.ts";
+import { refreshThreads } from "./threads.ts";
 
 /** What stays of an envelope: the column takes no null, and its readers no surprise. */
 const blankEnvelope: Envelope = {
@@ -40,15 +41,24 @@ export async function forgetMessages(trx: Connection, ids: readonly MessageId[])
       attachments: "[]",
       text_part: null,
       snippet: null,
+      traits: "[]",
+      defects: [],
+      recipients_total: null,
+      terms: null,
+      subject_key: null,
+      is_bare_reply: false,
       main_folder_id: null,
       main_ref: null,
       state: "settled",
       content_state: null,
       is_deleted: true,
       is_forgotten: true,
+      missing_since: null,
+      is_untold: false,
     })
     .where("id", "in", sorted)
     .where("is_forgotten", "=", false)
     .executeTakeFirst();
+  await refreshThreads(trx, sorted);
   return Number(numUpdatedRows);
 }

@@ -24,6 +24,12 @@ export interface WorkMailbox {
   readonly anchoredAt: Date | null;
   /** An endpoint of the customer includes the texts of new messages. */
   readonly tellsText: boolean;
+  /** When settings were last written. */
+  readonly settingsAt: Date;
+  /** The settings that what is stored agrees with; null before they were carried out for the first time. */
+  readonly settledSync: SyncSettings | null;
+  /** They are others than today's. */
+  readonly isUnsettled: boolean;
   /** Changes whenever settings or credentials do: an open connection made with another value is closed. */
   readonly fingerprint: string;
 }
@@ -47,6 +53,8 @@ export async function findWorkMailbox(db: Connection, id: MailboxId): Promise<Wo
       "m.status",
       "m.anchored_at",
       "m.updated_at",
+      "m.settled_sync",
+      sql<boolean>`m.settled_sync is distinct from m.sync`.as("is_unsettled"),
       "c.sealed",
       "c.expires_at",
       "c.updated_at as credentials_updated_at",
@@ -80,6 +88,9 @@ export async function findWorkMailbox(db: Connection, id: MailboxId): Promise<Wo
     status: row.status,
     anchoredAt: row.anchored_at,
     tellsText: Boolean(row.tells_text),
+    settingsAt: row.updated_at,
+    settledSync: row.settled_sync === null ? null : { ...defaultSyncSettings, ...row.settled_sync },
+    isUnsettled: row.is_unsettled,
     fingerprint: `${row.updated_at.getTime()} ${row.credentials_updated_at?.getTime() ?? 0}`,
   };
 }
@@ -91,7 +102,14 @@ export async function recordConnected(db: Database, mailbox: WorkMailbox, confir
     if (before === undefined) return;
     await trx
       .updateTable("mailboxes")
-      .set({ status: "connected", problem: null, confirmed_address: confirmedAddress, anchored_at: sql<Date>`coalesce(anchored_at, now())` })
+      .set({
+        status: "connected",
+        problem: null,
+        confirmed_address: confirmedAddress,
+        anchored_at: sql<Date>`coalesce(anchored_at, now())`,
+        // Whatever is stored by now was stored with these settings.
+        ...(before.anchored_at === null ? { settled_sync: JSON.stringify(mailbox.sync) } : {}),
+      })
       .where("id", "=", mailbox.id)
       .execute();
     if (before.anchored_at === null) await recordEvents(trx, mailboxSource(mailbox), [{ type: "mailbox.connected", email: mailbox.self.email }]);
@@ -130,11 +148,12 @@ async function lockConnected(trx: Connection, id: MailboxId) {
 }
 
 /** A look at the server succeeded: whatever was wrong is over. */
-export async function recordSuccess(db: Database, mailbox: WorkMailbox): Promise<void> {
-  if (mailbox.status === "error") return recordRecovered(db, mailbox);
+export async function recordSuccess(db: Database, mailbox: WorkMailbox, nextDueAt?: Date): Promise<void> {
+  const due = nextDueAt === undefined ? {} : { next_due_at: nextDueAt };
+  if (mailbox.status === "error") await recordRecovered(db, mailbox);
   await db
     .updateTable("mailboxes")
-    .set({ last_success_at: sql<Date>`now()`, last_attempt_at: sql<Date>`now()`, problem: null })
+    .set({ last_success_at: sql<Date>`now()`, last_attempt_at: sql<Date>`now()`, problem: null, ...due })
     .where("id", "=", mailbox.id)
     .execute();
 }

@@ -1,7 +1,7 @@
 import { type Selectable, sql } from "kysely";
 import type { CustomerId, MailboxId } from "../domain/ids.ts";
 import type { MailboxFacts, MailboxStatus } from "../domain/mailbox.ts";
-import { defaultSyncSettings, type SyncSettings } from "../domain/sync-settings.ts";
+import { defaultSyncSettings, lookEveryMs, type SyncSettings } from "../domain/sync-settings.ts";
 import { saveCredentials } from "./credentials.ts";
 import { isBehind, type PageCursor, pageInstant } from "./pages.ts";
 import type { MailboxesTable } from "./schema.ts";
@@ -88,7 +88,6 @@ export async function scanMailboxes(
 
 /** What `describeMailbox` judges by. */
 export function toFacts(row: MailboxRow, pollFloorMs: number): MailboxFacts {
-  const { pollFloorSeconds } = { ...defaultSyncSettings, ...row.sync };
   return {
     status: row.status,
     isPaused: row.is_paused,
@@ -96,7 +95,7 @@ export function toFacts(row: MailboxRow, pollFloorMs: number): MailboxFacts {
     createdAt: row.created_at.toISOString(),
     lastSuccessAt: row.last_success_at?.toISOString() ?? null,
     watchAliveAt: row.watch_state === "watching" ? (row.shard_alive_at?.toISOString() ?? null) : null,
-    pollFloorMs: pollFloorSeconds === null ? pollFloorMs : pollFloorSeconds * 1000,
+    pollFloorMs: lookEveryMs({ ...defaultSyncSettings, ...row.sync }, pollFloorMs),
     importTotal: row.import_total,
     importDone: row.import_done,
     importStartedAt: row.import_started_at?.toISOString() ?? null,

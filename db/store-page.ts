@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import { directionOf, type Self } from "../domain/direction.ts";
 import type { EventData } from "../domain/events.ts";
+import type { FolderRole } from "../domain/folder.ts";
 import { identityOf } from "../domain/identity.ts";
 import type { CustomerId, MailboxId, MessageId } from "../domain/ids.ts";
 import type { Flags, RemoteMessage } from "../domain/message.ts";
@@ -9,6 +10,7 @@ import { isRemovalHeld, releaseRemoval } from "./brake.ts";
 import type { Connection, Database } from "./database.ts";
 import { recordEvents } from "./events.ts";
 import type { SyncFolder } from "./folder-sync.ts";
+import { forgetMessages } from "./forget-messages.ts";
 import { derivedId } from "./ids.ts";
 import { termsOf } from "./message-search.ts";
 import { type MessageText, saveMessageTexts } from "./message-texts.ts";
@@ -25,6 +27,20 @@ export interface PageOwner {
   readonly tellListedFrom: Date | undefined;
   /** The settings keep more of a message than what a list shows: it is marked for that. */
   readonly keepsContent?: boolean;
+  /** What the settings say of it; left out where everything is wanted and nothing changes, as in a benchmark. */
+  readonly rules?: PageRules;
+}
+
+/** What settings say of a page that was read with them. */
+export interface PageRules {
+  /** From when on the customer asked to be told, in so many words: it holds for folders that settings added as well. */
+  readonly notifyFrom: Date | undefined;
+  /** Whether this message is wanted, in a folder with this role. */
+  readonly isWanted: (message: RemoteMessage, role: FolderRole) => boolean;
+  /** Messages received before this are not kept; undefined keeps all. */
+  readonly keptFrom: Date | undefined;
+  /** When the settings were written. */
+  readonly settingsAt: Date;
 }
 
 /** The beginnings of new messages' texts, by ref. */
@@ -48,16 +64,17 @@ export async function storeChanges(db: Database, owner: PageOwner, folder: SyncF
     if (page.reset && folder.cursor !== null && !(await allowReset(trx, folder.id))) return false;
     const isHeld =
       page.present !== undefined && (await isRemovalHeld(trx, folder, await countAbsent(trx, folder.id, page.present, folder.heldSince !== null)));
-    await moveCursor(trx, folder, page, isHeld);
+    await moveCursor(trx, owner, folder, page, isHeld);
     if (page.reset) {
       if (folder.cursor !== null) await recordEvents(trx, owner, [{ type: "mailbox.sync_reset", path: folder.path }]);
       return true;
     }
-    const merged = await storeMessages(trx, owner, folder, page.added, () => "fetched", texts.snippets);
+    const added = await wantedOf(trx, owner, folder, page.added);
+    const merged = await storeMessages(trx, owner, folder, added, () => "fetched", texts.snippets);
     await saveMessageTexts(
       trx,
       owner,
-      page.added.flatMap((message) => keptText(owner, message, texts)),
+      added.flatMap((message) => keptText(owner, message, texts)),
     );
     await storeFlags(trx, folder, page.flagChanges);
     await removePlaces(trx, folder.id, page.removed);
@@ -75,11 +92,19 @@ async function removeUnlisted(trx: Connection, folder: SyncFolder, present: RefR
   await releaseRemoval(trx, folder.id);
 }
 
+/** A page that was read with other settings than today's is dropped like one whose cursor moved: it may hold what is not wanted any more. */
+function areSettingsOf({ mailboxId, rules }: PageOwner) {
+  if (rules === undefined) return sql<boolean>`true`;
+  return sql<boolean>`exists (
+    select from mailboxes where id = ${mailboxId} and date_trunc('milliseconds', updated_at) = ${rules.settingsAt}
+  )`;
+}
+
 /**
  * The new cursor over the one that the page was read with, unless we wrote to the folder meanwhile: the page may not know of it. A page whose removals are held leaves it where it is: what it brought is stored, and the
  * next look finds the folder as different as this one did.
  */
-async function moveCursor(trx: Connection, folder: SyncFolder, page: ChangePage, isHeld: boolean): Promise<void> {
+async function moveCursor(trx: Connection, owner: PageOwner, folder: SyncFolder, page: ChangePage, isHeld: boolean): Promise<void> {
   const next = JSON.stringify(isHeld ? folder.cursor : page.cursor);
   const listing = page.reset
     ? {
@@ -102,6 +127,7 @@ async function moveCursor(trx: Connection, folder: SyncFolder, page: ChangePage,
     .where("id", "=", folder.id)
     .where("writes", "=", folder.writes)
     .where(sql<boolean>`cursor is not distinct from ${folder.cursor === null ? null : JSON.stringify(folder.cursor)}::jsonb`)
+    .where(areSettingsOf(owner))
     .executeTakeFirst();
   if (numUpdatedRows === 0n) throw new CursorMoved(`the cursor of ${folder.id} was moved by somebody else`);
 }
@@ -122,23 +148,50 @@ export async function storeHistory(db: Database, owner: PageOwner, folder: SyncF
       .where("id", "=", folder.id)
       .where("generation", "=", folder.generation)
       .where(sql<boolean>`history_cursor = ${JSON.stringify(previous)}::jsonb`)
+      .where(areSettingsOf(owner))
       .executeTakeFirst();
     if (numUpdatedRows === 0n) throw new CursorMoved(`the listing of ${folder.id} was moved by somebody else`);
-    const merged = await storeMessages(trx, owner, folder, page.messages, (message) => {
-      const isRecent = owner.tellListedFrom !== undefined && Date.parse(message.receivedAt) >= owner.tellListedFrom.getTime();
-      return folder.wasComplete || isRecent ? "fetched" : "settled";
-    });
-    if (!page.more) await completeListing(trx, folder);
+    const messages = await wantedOf(trx, owner, folder, page.messages);
+    const merged = await storeMessages(trx, owner, folder, messages, (message) => (isListedTold(owner, folder, message) ? "fetched" : "settled"));
+    if (!page.more) await completeListing(trx, owner, folder);
     await recordEvents(trx, owner, merged);
   });
 }
 
+function isListedTold(owner: PageOwner, folder: SyncFolder, message: RemoteMessage): boolean {
+  const receivedAt = new Date(message.receivedAt);
+  if (owner.rules?.notifyFrom !== undefined && receivedAt >= owner.rules.notifyFrom) return true;
+  if (folder.quietBefore !== null && receivedAt < folder.quietBefore) return false;
+  return folder.wasComplete || (owner.tellListedFrom !== undefined && receivedAt >= owner.tellListedFrom);
+}
+
 /** The listing named everything there is: places of an earlier generation are gone. */
-async function completeListing(trx: Connection, folder: SyncFolder): Promise<void> {
-  await trx.updateTable("folders").set({ import_state: "complete", was_complete: true }).where("id", "=", folder.id).execute();
+async function completeListing(trx: Connection, owner: PageOwner, folder: SyncFolder): Promise<void> {
+  await trx
+    .updateTable("folders")
+    .set((eb) => ({ import_state: "complete" as const, was_complete: true, import_total: eb.ref("import_done"), quiet_before: null }))
+    .where("id", "=", folder.id)
+    .execute();
+  if (folder.wasComplete && owner.rules?.keptFrom !== undefined) await forgetUnnamed(trx, folder, owner.rules.keptFrom);
   if (!folder.wasComplete || (await isRemovalHeld(trx, folder, await countStale(trx, folder.id, folder.generation)))) return;
   await removeStale(trx, folder.id, folder.generation);
   if (folder.heldSince !== null) await releaseRemoval(trx, folder.id);
+}
+
+/** With an age limit a listing leaves out what is too old, although it is there: that is forgotten, and was not deleted. */
+async function forgetUnnamed(trx: Connection, folder: SyncFolder, keptFrom: Date): Promise<void> {
+  const rows = await trx
+    .selectFrom("message_locations as l")
+    .innerJoin("messages as m", "m.id", "l.message_id")
+    .select("m.id")
+    .where("l.folder_id", "=", folder.id)
+    .where("l.generation", "<", folder.generation)
+    .where("m.received_at", "<", keptFrom)
+    .execute();
+  await forgetMessages(
+    trx,
+    rows.map((row) => row.id),
+  );
 }
 
 function keptText(owner: PageOwner, message: RemoteMessage, texts: PageTexts): readonly MessageText[] {
@@ -201,7 +254,7 @@ async function storeMessages(
       flags text[], size_bytes int, received_at timestamptz, attachments jsonb, text_part jsonb, snippet text,
       traits jsonb, defects text[], recipients_total int, direction text, state text, terms tsvector)
     on conflict (id) do update set
-      message_id = excluded.message_id, envelope = excluded.envelope, subject = excluded.subject, flags = excluded.flags,
+      thread_id = excluded.thread_id, subject_key = excluded.subject_key, is_bare_reply = excluded.is_bare_reply, message_id = excluded.message_id, envelope = excluded.envelope, subject = excluded.subject, flags = excluded.flags,
       size_bytes = excluded.size_bytes, received_at = excluded.received_at, attachments = excluded.attachments, text_part = excluded.text_part,
       snippet = excluded.snippet, traits = excluded.traits, defects = excluded.defects,
       recipients_total = excluded.recipients_total, direction = excluded.direction, special_use = excluded.special_use, main_folder_id = excluded.main_folder_id,
@@ -229,6 +282,25 @@ async function storeMessages(
     byId.filter((row) => added.has(row.id)),
   );
   return threading.merged;
+}
+
+/** What settings want of a page. What is stored already stays where it can be seen: a message is not gone because it was filed. */
+async function wantedOf(trx: Connection, owner: PageOwner, folder: SyncFolder, listed: readonly RemoteMessage[]): Promise<readonly RemoteMessage[]> {
+  const unwanted = new Map(
+    listed.flatMap((message) => (owner.rules?.isWanted(message, folder.role) !== false ? [] : [[message, messageIdOf(owner, message)]])),
+  );
+  if (unwanted.size === 0) return listed;
+  const stored = await trx
+    .selectFrom("messages")
+    .select("id")
+    .where("id", "in", [...unwanted.values()])
+    .where("is_forgotten", "=", false)
+    .execute();
+  const storedIds = new Set(stored.map((row) => row.id));
+  return listed.filter((message) => {
+    const id = unwanted.get(message);
+    return id === undefined || storedIds.has(id);
+  });
 }
 
 function placeOf(row: { readonly ref: string; readonly id: MessageId; readonly flags: Flags; readonly received_at: string }, isAdded: boolean) {

@@ -40,6 +40,15 @@ export async function notifyShardOf(db: Connection, id: MailboxId): Promise<void
   await sql`select pg_notify(${shardChannel}, idle_shard::text) from mailboxes where id = ${id} and idle_shard is not null`.execute(db);
 }
 
+/** Takes a mailbox out of its shard, which hangs up at once. */
+export async function leaveShard(db: Database, id: MailboxId): Promise<void> {
+  await db.transaction().execute(async (trx) => {
+    // Heard when this commits, and while the row still names the shard.
+    await notifyShardOf(trx, id);
+    await trx.updateTable("mailboxes").set({ idle_shard: null, watch_state: "off" }).where("id", "=", id).execute();
+  });
+}
+
 async function notifyShard(db: Connection, shard: number): Promise<void> {
   await sql`select pg_notify(${shardChannel}, ${String(shard)})`.execute(db);
 }
@@ -54,6 +63,7 @@ export async function listWatched(db: Connection, shard: number): Promise<readon
     .where("m.deleted_at", "is", null)
     .where("m.is_paused", "=", false)
     .where("m.status", "=", "connected")
+    .where(sql<boolean>`coalesce(m.sync->>'frequency', 'realtime') = 'realtime'`)
     .execute();
   return rows.map((row) => ({
     id: row.id,

@@ -28,7 +28,7 @@ export function isSyncedByDefault(folder: Pick<RemoteFolder, "role" | "selectabl
  * The order in which folders are read and in which a message that is in several of them gets its main role: where a person would look for it
  * first comes first.
  */
-const roleOrder: readonly FolderRole[] = ["inbox", "sent", "drafts", "none", "archive", "all", "important", "flagged", "junk", "trash"];
+export const roleOrder: readonly FolderRole[] = ["inbox", "sent", "drafts", "none", "archive", "all", "important", "flagged", "junk", "trash"];
 
 export function compareRoles(a: FolderRole, b: FolderRole): number {
   return roleOrder.indexOf(a) - roleOrder.indexOf(b);

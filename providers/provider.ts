@@ -31,6 +31,8 @@ export interface PageOptions {
    * poll floor, and for once after the last page of history: a message that was removed while its history page was under way shows in no other way.
    */
   readonly isThorough?: boolean;
+  /** History received well before this need not be listed; a provider that cannot tell without reading it lists it all the same. */
+  readonly receivedFrom?: Date | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

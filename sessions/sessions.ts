@@ -3,6 +3,7 @@ import type { WorkMailbox } from "../db/mailbox-state.ts";
 import { type KeyRing, unseal } from "../db/secrets.ts";
 import { MailError } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
+import { givenRoles } from "../domain/sync-settings.ts";
 import type { HostResolver, MailProvider, ProviderDefinition } from "../providers/provider.ts";
 
 /** Open mailboxes of this process, kept for a while after their last use: a login costs more than most of what follows it. */
@@ -89,6 +90,6 @@ function openWith(options: SessionOptions, mailbox: WorkMailbox): MailProvider {
   return options.getProvider(mailbox.provider).open(mailbox.settings, credentials, {
     resolveHost: options.resolveHost,
     takeConnection: (max, signal) => options.slots.take(mailbox.id, max, signal),
-    roleOverrides: mailbox.sync.roleOverrides,
+    roleOverrides: givenRoles(mailbox.sync),
   });
 }

@@ -56,6 +56,10 @@ export interface MailboxState {
   searchDueAt: number | null;
   tokenExpiresAt: number | null;
   pollEveryMs: number;
+  /** Wakes are acted on at once; otherwise the mailbox is looked at when it is due, or told to. */
+  isRealtime: boolean;
+  /** When the settings were written that have to be carried out on what is stored; null when they are. */
+  settlesAt: number | null;
   lastSuccessAt: number | null;
   told: number;
   imported: number;
@@ -113,7 +117,9 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
 
   setHandler(stateQuery, () => state);
   // An operator may send messages by hand and leave out their arguments: a handler that throws would stop the mailbox for good.
-  setHandler(wakeSignal, (wake?: Partial<Wake>) => addWake(state, wake?.paths ?? []));
+  setHandler(wakeSignal, (wake?: Partial<Wake>) => {
+    if (state.isRealtime) addWake(state, wake?.paths ?? []);
+  });
   setHandler(settingsChangedSignal, () => reopen());
   setHandler(syncUpdate, async () => lookNow());
   setHandler(pauseUpdate, () => setPaused(true));
@@ -140,7 +146,9 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
     shown = showState(state, shown);
     if (isImportDue()) startImport();
     if (isReady()) await work(isDescribed ? look : describe);
-    else await condition(() => stop || hasNews || isReady() || isImportDue() || isLong(), waitMs(), { summary: waitReason(state) });
+    else if (isSettlingDue()) await work(settle);
+    else
+      await condition(() => stop || hasNews || isReady() || isSettlingDue() || isImportDue() || isLong(), waitMs(), { summary: waitReason(state) });
     hasNews = false;
     if (!stop && isLong()) {
       importing?.cancel();
@@ -155,6 +163,11 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
   function isReady(): boolean {
     if (state.isPaused || state.waitsForOwner) return false;
     return state.nextDueAt <= Date.now() || (state.failing === null && (isWoken(state) || isSearchDue(state)));
+  }
+
+  /** Carried out between looks, so that new mail does not wait for a large purge. */
+  function isSettlingDue(): boolean {
+    return state.settlesAt !== null && state.isOpen && state.failing === null && !state.isPaused && !state.waitsForOwner;
   }
 
   function waitMs(): number | undefined {
@@ -250,8 +263,12 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
       addWake(state, paths ?? []);
       throw error;
     }
-    if (isFull) state.nextDueAt = dueAfter(Date.now(), state.pollEveryMs, state.lastSuccessAt === null ? jitterOf(mailboxId) : 1);
+    if (isFull) state.nextDueAt = dueAfter(Date.now(), state.pollEveryMs, firstFraction());
     state.lastSuccessAt = Date.now();
+  }
+
+  function firstFraction(): number {
+    return state.lastSuccessAt === null ? jitterOf(mailboxId) : 1;
   }
 
   async function open(): Promise<void> {
@@ -264,12 +281,26 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
     state.isOpen = begun === reopenings;
     state.pollEveryMs = facts.pollEveryMs;
     state.tokenExpiresAt = facts.tokenExpiresAt;
+    state.isRealtime = facts.isRealtime ?? true;
+    state.settlesAt = facts.settlesAt ?? null;
   }
 
   async function listen(): Promise<void> {
     const begun = reopenings;
-    await databaseActivities({ summary: "listen for changes" }).watchMailbox(ref);
+    if (state.isRealtime) await databaseActivities({ summary: "listen for changes" }).watchMailbox(ref);
+    else await databaseActivities({ summary: "listen no more" }).unwatchMailbox(ref);
     state.isWatched = begun === reopenings;
+  }
+
+  /** One slice of carrying out changed settings on what is stored. */
+  async function settle(): Promise<void> {
+    const { settlesAt } = state;
+    if (settlesAt === null) return;
+    const settled = await databaseActivities({ summary: "carry out settings" }).settleSettings({ ...ref, settlesAt });
+    if (settled.isStale) return reopen();
+    if (!settled.more && state.settlesAt === settlesAt) state.settlesAt = null;
+    await judge(settled.unsettled > 0, false);
+    if (settled.unsettled > 0) await localActivities().actOnMessages(ref);
   }
 
   async function fetchAndTell(paths: readonly string[] | null, isThorough: boolean): Promise<void> {
@@ -283,7 +314,8 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
   }
 
   async function fetch(paths: readonly string[] | null, isThorough: boolean, summary: string): Promise<FetchChangesResult> {
-    const result = await providerActivities({ summary }).fetchChanges({ ...ref, paths, isThorough });
+    const due = paths === null ? { nextDueAt: dueAfter(Date.now(), state.pollEveryMs, firstFraction()) } : {};
+    const result = await providerActivities({ summary }).fetchChanges({ ...ref, paths, isThorough, ...due });
     if (result.isGone) stop = true;
     if (result.progress !== undefined) state.progress = result.progress;
     if (result.needsImport) {
@@ -298,12 +330,16 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
 
   async function tell(result: FetchChangesResult, isSearchComplete: boolean): Promise<void> {
     const judges = result.unsettled > 0 || (isSearchComplete && result.missing > 0);
-    for (let more = judges; more; ) {
+    await judge(judges, isSearchComplete);
+    if (judges || result.mustTell) await localActivities().actOnMessages(ref);
+  }
+
+  async function judge(isAnyLeft: boolean, isSearchComplete: boolean): Promise<void> {
+    for (let more = isAnyLeft; more; ) {
       const judged = await localActivities().classifyMessages({ ...ref, isSearchComplete });
       state.told += judged.told;
       more = judged.more;
     }
-    if (judges || result.mustTell) await localActivities().actOnMessages(ref);
   }
 
   function isImportDue(): boolean {
@@ -395,6 +431,8 @@ function firstState(): MailboxState {
     searchDueAt: null,
     tokenExpiresAt: null,
     pollEveryMs: 60 * 60_000,
+    isRealtime: true,
+    settlesAt: null,
     lastSuccessAt: null,
     told: 0,
     imported: 0,

@@ -1,5 +1,6 @@
-import type { ImapFlow } from "imapflow";
+import type { ImapFlow, SearchObject } from "imapflow";
 import { MailError } from "../../domain/errors.ts";
+import type { RemoteMessage } from "../../domain/message.ts";
 import type { HistoryPage, RefRanges, SyncCursor, SyncScope } from "../../domain/sync.ts";
 import { readHistoryCursor } from "./cursor.ts";
 import { fetchMessages } from "./fetch.ts";
@@ -20,11 +21,11 @@ export async function pullHistory(
   listings: Listings,
   scope: SyncScope,
   cursor: SyncCursor,
-  options: { readonly limit: number },
+  options: { readonly limit: number; readonly receivedFrom?: Date | undefined },
 ): Promise<HistoryPage> {
   const { uidValidity, below } = readHistoryCursor(cursor);
   await select(client, scope.path, uidValidity);
-  const ranges = await listingBelow(client, listings, scope.path, uidValidity, below);
+  const ranges = await listingBelow(client, listings, scope.path, uidValidity, below, options.receivedFrom);
   const page = takeLast(ranges, options.limit);
   const first = lowest(page);
   const last = highest(page);
@@ -32,10 +33,36 @@ export async function pullHistory(
     listings.delete(scope.path);
     return { messages: [], cursor: { uidValidity, below: 1 }, more: false };
   }
-  const messages = await fetchMessages(client, first, last, page);
+  // What is not listed of all there is does not exist, and costs nothing to ask for.
+  const messages = options.receivedFrom === undefined ? await fetchMessages(client, first, last, page) : await fetchListed(client, page);
   const more = first > (lowest(ranges) ?? first);
   if (!more) listings.delete(scope.path);
   return { messages: messages.toReversed(), cursor: { uidValidity, below: first }, more };
+}
+
+/** UIDs that are not wanted are fetched with those around them if they are no more than this: fewer questions are worth a few answers. */
+const gapMax = 10;
+
+/** The messages of a page. A listing that leaves out what is old may be far apart: what lies between is not read. */
+async function fetchListed(client: ImapFlow, page: RefRanges): Promise<readonly RemoteMessage[]> {
+  const messages: RemoteMessage[] = [];
+  for (const run of runsOf(page)) {
+    const fetched = await fetchMessages(client, lowest(run) ?? 0, highest(run) ?? 0, run);
+    messages.push(...fetched.filter(({ ref }) => run.some(([from, to]) => from <= Number(ref) && Number(ref) <= to)));
+  }
+  return messages;
+}
+
+/** Ranges that are worth one question each. */
+function runsOf(page: RefRanges): readonly RefRanges[] {
+  const runs: (readonly [number, number])[][] = [];
+  for (const range of page) {
+    const last = runs.at(-1);
+    const end = last?.at(-1)?.[1];
+    if (last !== undefined && end !== undefined && range[0] - end <= gapMax) last.push(range);
+    else runs.push([range]);
+  }
+  return runs;
 }
 
 /**
@@ -47,13 +74,25 @@ async function select(client: ImapFlow, path: string, uidValidity: string): Prom
   if (folder.uidValidity !== uidValidity) throw new MailError("unavailable", { doing: "importing a folder that was made anew meanwhile" });
 }
 
-async function listingBelow(client: ImapFlow, listings: Listings, path: string, uidValidity: string, below: number): Promise<RefRanges> {
+async function listingBelow(
+  client: ImapFlow,
+  listings: Listings,
+  path: string,
+  uidValidity: string,
+  below: number,
+  from: Date | undefined,
+): Promise<RefRanges> {
   if (below <= 1) return [];
   const kept = listings.get(path);
   const isEnough = kept !== undefined && kept.uidValidity === uidValidity && below <= kept.below;
-  const listing = isEnough ? kept : { ranges: await searchUids(client, [[1, below - 1]]) };
+  const listing = isEnough ? kept : { ranges: await searchUids(client, [[1, below - 1]], receivedSince(from)) };
   // The pages before are not needed again: what is kept shrinks as the import goes on.
   const ranges = clipRanges(listing.ranges, 1, below - 1);
   listings.set(path, { uidValidity, below, ranges });
   return ranges;
+}
+
+/** SINCE knows days only, and in the server's own zone (RFC 9051 §6.4.4): a day more than asked for leaves nothing out. */
+function receivedSince(from: Date | undefined): SearchObject {
+  return from === undefined ? {} : { since: new Date(from.getTime() - 36 * 3_600_000) };
 }

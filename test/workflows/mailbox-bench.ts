@@ -23,6 +23,8 @@ type MailboxActivities = Pick<
   | "classifyMessages"
   | "actOnMessages"
   | "watchMailbox"
+  | "unwatchMailbox"
+  | "settleSettings"
   | "recordProblem"
   | "setPaused"
   | "forgetCursors"
@@ -198,6 +200,8 @@ const quiet: MailboxActivities = {
   classifyMessages: async () => ({ told: 0, more: false }),
   actOnMessages: async () => ({ woken: 0 }),
   watchMailbox: async () => ({ shard: 0 }),
+  unwatchMailbox: async () => undefined,
+  settleSettings: async () => ({ isStale: false, more: false, unsettled: 0 }),
   recordProblem: async () => {},
   setPaused: async () => {},
   forgetCursors: async () => {},

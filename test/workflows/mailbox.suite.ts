@@ -36,7 +36,7 @@ export function mailboxSuite(options: { readonly maxCachedWorkflows?: number }):
       });
       await mailbox.live();
       expect(mailbox.names()).toEqual(["describeMailbox", "openMailbox", "fetchChanges", "classifyMessages", "actOnMessages", "watchMailbox"]);
-      expect(mailbox.callsOf("fetchChanges")).toEqual([{ mailboxId: mailbox.id, paths: null, isThorough: true }]);
+      expect(mailbox.callsOf("fetchChanges")).toEqual([{ mailboxId: mailbox.id, paths: null, isThorough: true, nextDueAt: expect.any(Number) }]);
       expect(await mailbox.state()).toMatchObject({ isOpen: true, told: 3 });
     });
 
