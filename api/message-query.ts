@@ -51,28 +51,36 @@ export const messageQuery = z.strictObject({
 
 type MessageQuery = Pick<z.output<typeof messageQuery>, "limit" | "sort"> & Partial<z.output<typeof messageQuery>>;
 
-/** What a query asks for, and the name of its listing: a cursor of one order is none of the other. */
+/**
+ * What a query asks for, and the name of its listing: a cursor of one order is none of the other. A thread is not in the filter: who knows under which ids
+ * its messages lie puts them there.
+ */
 export function readMessageQuery(
   scope: Scope,
   query: MessageQuery,
-): { readonly filter: MessageFilter; readonly request: PageRequest & { readonly order: MessageOrder }; readonly listing: string } {
-  const { receivedFrom, receivedBefore, q, sort: order } = query;
+): { readonly filter: Omit<MessageFilter, "threadIds">; readonly request: PageRequest & { readonly order: MessageOrder }; readonly listing: string } {
+  const { sort: order } = query;
+  const listing = order === "newest" ? "messages" : "messages.oldest";
+  return { filter: readMessageFilter(scope, query), request: { ...toPageRequest(listing, query), order }, listing };
+}
+
+/** Which messages a query is about. */
+export function readMessageFilter(
+  scope: Scope,
+  query: Omit<MessageQuery, "threadId" | "sort" | "limit" | "cursor">,
+): Omit<MessageFilter, "threadIds"> {
+  const { receivedFrom, receivedBefore, q } = query;
   if (receivedFrom !== undefined && receivedBefore !== undefined && receivedFrom >= receivedBefore) {
     throw invalid({ in: "query", pointer: "#/receivedBefore", detail: "is not after receivedFrom" });
   }
   const search = q === undefined ? undefined : parseSearch(scope.customerId, q);
   if (q !== undefined && search === undefined) throw invalid({ in: "query", pointer: "#/q", detail: "holds no word to search for" });
-  const { mailboxId, folderId, role, threadId, direction, contact, trait } = query;
-  const listing = order === "newest" ? "messages" : "messages.oldest";
+  const { mailboxId, folderId, role, direction, contact, trait } = query;
   return {
-    filter: {
-      ...{ mailboxId, folderId, role, threadId, direction, contact, trait, receivedFrom, receivedBefore, search },
-      isUnread: toBoolean(query.unread),
-      isFlagged: toBoolean(query.flagged),
-      hasAttachment: toBoolean(query.hasAttachment),
-    },
-    request: { ...toPageRequest(listing, query), order },
-    listing,
+    ...{ mailboxId, folderId, role, direction, contact, trait, receivedFrom, receivedBefore, search },
+    isUnread: toBoolean(query.unread),
+    isFlagged: toBoolean(query.flagged),
+    hasAttachment: toBoolean(query.hasAttachment),
   };
 }
 

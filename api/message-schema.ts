@@ -6,7 +6,7 @@ import { directions } from "../domain/message.ts";
 import { traitKinds } from "../domain/traits.ts";
 import { idSchema, instantOut } from "./schemas.ts";
 
-const addressesSchema = z.array(z.strictObject({ name: z.string(), address: z.string() }).meta({ id: "Address" }));
+export const addressesSchema = z.array(z.strictObject({ name: z.string(), address: z.string() }).meta({ id: "Address" }));
 
 function describeDefects(): string {
   return Object.entries(defects)

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Database, openDatabase } from "../db/database.ts";
-import type { SyncFolder } from "../db/folder-sync.ts";
+import { listSyncFolders } from "../db/folder-sync.ts";
 import { derivedId, newId } from "../db/ids.ts";
 import { migrate } from "../db/migrate.ts";
 import { type PageOwner, storeHistory } from "../db/store-page.ts";
@@ -68,7 +68,8 @@ async function importFolder(db: Database, owner: PageOwner, role: FolderRole, me
     .insertInto("folders")
     .values({ id, customer_id: owner.customerId, mailbox_id: owner.mailboxId, ...names, ...listing })
     .execute();
-  const stored = { id, path: role, role, cursor: {}, historyCursor: null, importState: "importing", wasComplete: false, generation: 0 } as SyncFolder;
+  const stored = (await listSyncFolders(db, owner.mailboxId)).find((known) => known.id === id);
+  if (stored === undefined) throw new Error(`${role} was not stored`);
   for (let at = 0; at < messages.length; at += pageSize) {
     const page = { messages: messages.slice(at, at + pageSize), cursor: { at: at + pageSize }, more: at + pageSize < messages.length };
     await storeHistory(db, owner, stored, { at }, page);

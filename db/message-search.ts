@@ -12,7 +12,8 @@ export interface MessageFilter {
   readonly mailboxId?: MailboxId | undefined;
   readonly folderId?: FolderId | undefined;
   readonly role?: FolderRole | undefined;
-  readonly threadId?: ThreadId | undefined;
+  /** A thread by each id under which its messages lie. */
+  readonly threadIds?: readonly ThreadId[] | undefined;
   readonly direction?: Direction | undefined;
   /** An address that the message names, as sender or recipient. */
   readonly contact?: string | undefined;
@@ -93,14 +94,30 @@ export async function findMessages(
   return cut([...found, ...rest.rows], limit, rest.next);
 }
 
-interface Search {
-  readonly db: ScopedConnection;
+/** What is asked for, and by whom. */
+interface Asked {
   readonly scope: Scope;
   readonly filter: MessageFilter;
+}
+
+interface Search extends Asked {
+  readonly db: ScopedConnection;
   readonly order: MessageOrder;
   readonly bounds: SearchBounds;
   /** Read by their places, merged by time; undefined for all, or for too many to merge. */
   readonly folders: readonly FolderId[] | undefined;
+}
+
+/** Whether the message `m` is one of those that a search with this filter finds. */
+export function isMatch(scope: Scope, filter: MessageFilter): RawBuilder<boolean> {
+  const { folderId, receivedFrom, receivedBefore } = filter;
+  const conditions = [...sourceConditions({ scope, filter }), ...otherConditions({ scope, filter })];
+  if (receivedFrom !== undefined) conditions.push(sql<boolean>`m.received_at >= ${receivedFrom}::timestamptz`);
+  if (receivedBefore !== undefined) conditions.push(sql<boolean>`m.received_at < ${receivedBefore}::timestamptz`);
+  if (folderId !== undefined) {
+    conditions.push(sql<boolean>`exists (select from message_locations l where l.message_id = m.id and l.folder_id = ${folderId})`);
+  }
+  return all(conditions);
 }
 
 /** The page, and where to go on: behind its last row if more is known to follow, else where the search ended. */
@@ -141,7 +158,7 @@ function narrowQuery(
 }
 
 /** What an index in the order of time can tell of `m`: whose it is, and which of the indexes. */
-function sourceConditions({ scope, filter }: Search): RawBuilder<boolean>[] {
+function sourceConditions({ scope, filter }: Asked): RawBuilder<boolean>[] {
   const conditions = [sql<boolean>`m.customer_id = ${scope.customerId}`];
   const mailboxes = new Set([scope.mailboxId ?? undefined, filter.mailboxId].filter((id) => id !== undefined));
   for (const id of mailboxes) conditions.push(sql<boolean>`m.mailbox_id = ${id}`);
@@ -155,11 +172,11 @@ function sourceConditions({ scope, filter }: Search): RawBuilder<boolean>[] {
 }
 
 /** Everything that is asked of `m` besides. */
-function otherConditions({ scope, filter }: Search): RawBuilder<boolean>[] {
-  const { role, threadId, direction, contact, isUnread, isFlagged, hasAttachment, trait, search } = filter;
+function otherConditions({ scope, filter }: Asked): RawBuilder<boolean>[] {
+  const { role, threadIds, direction, contact, isUnread, isFlagged, hasAttachment, trait, search } = filter;
   const conditions = [sql<boolean>`not m.is_deleted`, sql<boolean>`m.main_folder_id is not null`];
   if (role !== undefined) conditions.push(sql<boolean>`m.special_use = ${role}`);
-  if (threadId !== undefined) conditions.push(sql<boolean>`m.thread_id = ${threadId}`);
+  if (threadIds !== undefined) conditions.push(sql<boolean>`m.thread_id = any(${threadIds}::text[])`);
   if (direction !== undefined) conditions.push(sql<boolean>`m.direction = ${direction}`);
   if (isUnread === false) conditions.push(sql<boolean>`'seen' = any(m.flags)`);
   if (isFlagged === false) conditions.push(sql<boolean>`not ('flagged' = any(m.flags))`);
@@ -243,9 +260,9 @@ function messagesInOrder(search: Search, { position, budget, until }: Stretch): 
     ...timeConditions(search, position, "m.received_at", "m.id"),
     ...untilCondition(search, until, "m"),
   ];
-  const { threadId } = search.filter;
+  const { threadIds } = search.filter;
   // A thread is small: it is read whole and sorted, whatever the planner thinks of it.
-  const from = threadId === undefined ? sql`messages m` : sql`(select * from messages where thread_id = ${threadId} offset 0) m`;
+  const from = threadIds === undefined ? sql`messages m` : sql`(select * from messages where thread_id = any(${threadIds}::text[]) offset 0) m`;
   return sql`(select m.* from ${from} where ${all(conditions)} order by ${inOrder(search.order, "m.received_at", "m.id")} limit ${budget})`;
 }
 

@@ -9,6 +9,7 @@ import { type Location, type Settlement, settle } from "../domain/settle.ts";
 import type { Trait } from "../domain/traits.ts";
 import type { Database } from "./database.ts";
 import { type EventSource, recordEvents } from "./events.ts";
+import { refreshThreads } from "./threads.ts";
 
 /** How a mailbox is named in what is told about it. */
 export interface Teller extends EventSource {
@@ -89,6 +90,11 @@ export async function settleBatch(trx: Database, teller: Teller): Promise<Settle
     verdicts.push(toVerdict(row.id, known.isNew, verdict, event));
   }
   await writeVerdicts(trx, verdicts);
+  const wasDeleted = new Map(rows.map((row) => [row.id, row.is_deleted]));
+  await refreshThreads(
+    trx,
+    verdicts.filter((verdict) => verdict.is_deleted !== wasDeleted.get(verdict.id)).map((verdict) => verdict.id),
+  );
   await recordEvents(trx, teller, events);
   return { told: events.length, more: rows.length === batchSize };
 }

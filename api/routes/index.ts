@@ -15,6 +15,7 @@ import { messageActionRoutes } from "./message-actions.ts";
 import { messageContentRoutes } from "./message-content.ts";
 import { messageRoutes } from "./messages.ts";
 import { presetRoutes } from "./presets.ts";
+import { threadRoutes } from "./threads.ts";
 import { webhookRoutes } from "./webhooks.ts";
 
 /** Every operation of the API, in the order in which the document shows them. */
@@ -30,6 +31,7 @@ export const routes: readonly Route[] = [
   ...contactRoutes,
   ...messageContentRoutes,
   ...exportRoutes,
+  ...threadRoutes,
   ...eventRoutes,
   ...webhookRoutes,
   ...customerRoutes,

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { findMessageTexts } from "../../db/message-texts.ts";
 import { findMessage, listMessages, readMessage } from "../../db/messages.ts";
 import type { ScopedConnection } from "../../db/scope.ts";
+import { threadIdsOf } from "../../db/thread-listing.ts";
 import { catalogue, type MailErrorCode } from "../../domain/errors.ts";
 import type { MessageId } from "../../domain/ids.ts";
 import type { ApiDeps } from "../deps.ts";
@@ -31,7 +32,8 @@ export const messageRoutes = [
     },
     async ({ query, db, scope }) => {
       const { filter, request, listing } = readMessageQuery(scope, query);
-      return toPageBody(listing, await listMessages(db, scope, filter, request), (row) => toMessageBody(readMessage(row)));
+      const threadIds = query.threadId === undefined ? undefined : await threadIdsOf(db, query.threadId);
+      return toPageBody(listing, await listMessages(db, scope, { ...filter, threadIds }, request), (row) => toMessageBody(readMessage(row)));
     },
   ),
 

@@ -52,6 +52,10 @@ const filters: Readonly<Record<string, readonly (readonly [parameter: string, of
     ["folderId", "folders"],
     ["threadId", "threads"],
   ],
+  listThreads: [
+    ["mailboxId", "mailboxes"],
+    ["folderId", "folders"],
+  ],
 };
 
 const guarded = routes.filter((route) => !("public" in route.auth));

@@ -94,6 +94,10 @@ export async function makeThings({ db, config }: Api, customerId: CustomerId): P
     })
     .execute();
   await db
+    .insertInto("threads")
+    .values({ id: threadId, customer_id: customerId, mailbox_id: mailboxId, last_at: "2026-11-01T10:00:01.000Z" })
+    .execute();
+  await db
     .insertInto("message_locations")
     .values({ folder_id: folderId, ref: "7", message_id: messageId, customer_id: customerId, mailbox_id: mailboxId, flags: ["seen"], generation: 0 })
     .execute();

@@ -1,15 +1,12 @@
 import fc from "fast-check";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { SyncFolder } from "../../db/folder-sync.ts";
 import { newId } from "../../db/ids.ts";
 import { backfill } from "../../db/migrations/2026_11_21_threads.ts";
-import { type PageOwner, storeChanges, storeHistory } from "../../db/store-page.ts";
 import { moveAllMergedMessages } from "../../db/threads.ts";
-import type { ThreadId } from "../../domain/ids.ts";
-import type { RemoteMessage } from "../../domain/message.ts";
 import { subjectsOfKeyMax } from "../../domain/threads.ts";
-import { me, type Sketch, sketched, threadsOf } from "../domain/messages-in-threads.ts";
+import { type Sketch, threadsOf } from "../domain/messages-in-threads.ts";
+import { newArrivingMailbox } from "../helpers/arriving-mailbox.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { until } from "../helpers/wait.ts";
 
@@ -207,82 +204,8 @@ it("threads what was stored before there were threads: a later answer joins what
   expect(await mailbox.inconsistencies()).toEqual([]);
 });
 
-/** A mailbox with one folder into which messages arrive by page. */
 async function newMailbox() {
-  const { db } = database;
-  const owner: PageOwner = { mailboxId: newId("mailbox"), customerId: newId("customer"), self: me, tellListedFrom: undefined };
-  const folderId = newId("folder");
-  const { customerId, mailboxId } = owner;
-  await db.insertInto("customers").values({ id: customerId, name: "Test" }).execute();
-  await db
-    .insertInto("mailboxes")
-    .values({ id: mailboxId, customer_id: customerId, email: me.email, provider: "memory", settings: "{}", sync: "{}" })
-    .execute();
-  const names = { path: "INBOX", name: "INBOX", delimiter: "/", role: "inbox", role_source: "name" } as const;
-  const states = { is_selectable: true, is_synced: true, cursor: '{"live":0}', history_cursor: '{"history":0}' } as const;
-  await db
-    .insertInto("folders")
-    .values({ id: folderId, customer_id: customerId, mailbox_id: mailboxId, ...names, ...states })
-    .execute();
-  const folder = { id: folderId, path: "INBOX", role: "inbox", importState: "importing", wasComplete: false, generation: 0 } as SyncFolder;
-  let pages = 0;
-  let livePages = 0;
-  const inHistory = (messages: readonly RemoteMessage[]) => {
-    const previous = { history: pages };
-    pages += 1;
-    return storeHistory(db, owner, folder, previous, { messages, cursor: { history: pages }, more: true });
-  };
-  return {
-    id: mailboxId,
-    arrive: (sketches: readonly Sketch[]) => inHistory(sketches.map(sketched)),
-    /** After an attempt that failed: the cursor stands where it stood. */
-    arriveAgain: (sketches: readonly Sketch[]) => {
-      pages -= 1;
-      return inHistory(sketches.map(sketched));
-    },
-    arriveLive: (sketches: readonly Sketch[]) => {
-      const known = { ...folder, cursor: { live: livePages } };
-      livePages += 1;
-      const page = { added: sketches.map(sketched), flagChanges: [], removed: [], present: undefined, more: false, reset: false, total: 0 };
-      return storeChanges(
-        db,
-        owner,
-        known,
-        { ...page, cursor: { live: livePages }, historyCursor: undefined },
-        { snippets: new Map(), kept: new Map() },
-      );
-    },
-    /** Each thread as the numbers of its messages. */
-    threads: async () => {
-      const rows = await db.selectFrom("messages").select(["thread_id", "size_bytes"]).where("mailbox_id", "=", mailboxId).execute();
-      return [...Map.groupBy(rows, (row) => row.thread_id).values()]
-        .map((thread) => thread.map((row) => row.size_bytes - 100).sort((a, b) => a - b))
-        .sort((a, b) => (a[0] ?? 0) - (b[0] ?? 0));
-    },
-    threadId: async (n: number): Promise<ThreadId> => {
-      const query = db.selectFrom("messages").select("thread_id").where("mailbox_id", "=", mailboxId);
-      return (await query.where("size_bytes", "=", 100 + n).executeTakeFirstOrThrow()).thread_id;
-    },
-    merges: async () => {
-      const query = db.selectFrom("events").select(["sequence", "data"]).where("mailbox_id", "=", mailboxId);
-      return query.where("type", "=", "thread.merged").orderBy("sequence").execute();
-    },
-    snapshot: async () => {
-      const keys = await db.selectFrom("thread_keys").select("key").where("mailbox_id", "=", mailboxId).execute();
-      return {
-        messages: await db.selectFrom("messages").select(["id", "thread_id"]).where("mailbox_id", "=", mailboxId).orderBy("id").execute(),
-        threads: await db.selectFrom("threads").selectAll().where("mailbox_id", "=", mailboxId).orderBy("id").execute(),
-        keys: keys.length,
-      };
-    },
-    /** Threads whose row does not say what their messages say, and merged ones that still have messages. */
-    inconsistencies: async () => {
-      const { rows } = await sql`
-        select t.id, t.last_at, t.merged_into, max(m.received_at) as newest from threads t full join messages m on m.thread_id = t.id
-        where coalesce(t.mailbox_id, m.mailbox_id) = ${mailboxId}
-        group by t.id having t.last_at is distinct from max(m.received_at) or (t.merged_into is not null and count(m.id) > 0)
-      `.execute(db);
-      return rows;
-    },
-  };
+  const customerId = newId("customer");
+  await database.db.insertInto("customers").values({ id: customerId, name: "Test" }).execute();
+  return newArrivingMailbox(database.db, customerId);
 }

@@ -13,6 +13,7 @@ export interface Sketch {
   readonly to?: readonly string[];
   readonly day?: number;
   readonly provider?: string;
+  readonly flags?: RemoteMessage["flags"];
   readonly traits?: RemoteMessage["traits"];
 }
 
@@ -48,7 +49,7 @@ export function sketched({
       bcc: [],
       sentAt: at,
     },
-    flags: [],
+    flags: more.flags ?? [],
     sizeBytes: 100 + n,
     receivedAt: at,
     attachments: [],
