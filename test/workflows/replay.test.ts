@@ -31,7 +31,9 @@ describe("histories of earlier releases", () => {
     for (const state of ["connecting", "importing", "live", "paused", "failing", "waits-for-owner", "disconnected", "gone", "continued"]) {
       expect(states).toContain(`mailbox-${state}.json`);
     }
-    expect(states).toEqual(expect.arrayContaining(["webhook-relay.json", "idle-shard.json", "housekeeping.json"]));
+    expect(states).toEqual(
+      expect.arrayContaining(["webhook-relay.json", "idle-shard.json", "housekeeping.json", "message-actions.json", "folder-change.json"]),
+    );
   });
 
   it.each(saved.map((one) => [one.name, one] as const))("%s is replayed by today's workflows", async (_name, one) => {
