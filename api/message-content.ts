@@ -69,7 +69,8 @@ export async function messageContent(
   }
 }
 
-async function findKept(deps: ApiDeps, id: MessageId, part: string): Promise<MessageBlob | undefined> {
+/** The kept content of one part, if the store still has it. */
+export async function findKept(deps: ApiDeps, id: MessageId, part: string): Promise<MessageBlob | undefined> {
   const blob = await findBlob(deps.db, deps.config.keyRing, id, part);
   if (blob === undefined) return undefined;
   if ((await deps.blobs.head(blob.key)) !== undefined) return blob;

@@ -4,6 +4,7 @@ import { findMessage } from "../../db/messages.ts";
 import { catalogue, type MailErrorCode } from "../../domain/errors.ts";
 import { notFound } from "../errors.ts";
 import { messageContent } from "../message-content.ts";
+import { readMessageText } from "../message-text.ts";
 import { answered, route } from "../route.ts";
 import { idParams, idSchema } from "../schemas.ts";
 import { sendContent } from "../send-content.ts";
@@ -19,7 +20,65 @@ const partSchema = z
   .regex(/^\d{1,4}(\.\d{1,4}){0,30}$/, "a part's number, as `attachments` of the message lists it")
   .meta({ examples: ["2", "1.3"] });
 
+const textFormats = ["plain", "html", "sanitizedHtml", "reply"] as const;
+
+const formatsSchema = z
+  .string()
+  .default("plain,reply")
+  .transform((text, context) => {
+    const names = text.split(",").map((name) => name.trim());
+    const known = textFormats.filter((format) => names.includes(format));
+    if (names.some((name) => !known.some((format) => format === name))) {
+      context.addIssue({ code: "custom", message: `some of ${textFormats.join(", ")}, by comma` });
+    }
+    return known;
+  })
+  .meta({ examples: ["plain,reply", "sanitizedHtml"] });
+
+const messageTextSchema = z
+  .strictObject({
+    plain: z.string().nullable().describe("The readable text: the plain parts, or the HTML ones as text."),
+    html: z.string().nullable().describe("As the sender wrote it: dangerous to show."),
+    sanitizedHtml: z.string().nullable().describe("Safe to show in a sandboxed iframe; its pictures are attachments of this message."),
+    reply: z.string().nullable().describe("What the person wrote, without quoted messages and signature."),
+    blockedImages: z.int().describe("Pictures of other servers that `sanitizedHtml` leaves out."),
+    isTruncated: z.boolean().describe("The message says more than this."),
+    source: z.enum(["kept", "fetched"]).describe("From what is kept, or from the mail server just now."),
+  })
+  .meta({ id: "MessageText" });
+
 export const messageContentRoutes = [
+  route(
+    {
+      method: "get",
+      path: "/v1/messages/{id}/text",
+      operationId: "getMessageText",
+      summary: "Read a message's text",
+      description:
+        "In the forms that `formats` names; the others are null. What is kept is answered at once, the rest is read from the server, which takes as long as it does.",
+      tags,
+      auth,
+      params: idParams("message"),
+      query: z.strictObject({
+        formats: formatsSchema.describe("`plain`, `html`, `sanitizedHtml`, `reply`, by comma."),
+        remoteImages: z
+          .enum(["true", "false"])
+          .default("false")
+          .describe("Leaves pictures of other servers in `sanitizedHtml`: fetching them tells their owner who reads, when and where."),
+      }),
+      response: messageTextSchema,
+      problems: ["service_unavailable", "conflict"],
+      mailProblems,
+    },
+    async ({ params, query, db, deps, response }) => {
+      const message = await findMessage(db, params.id);
+      if (message === undefined) throw notFound("message");
+      return deps.streams.use(() =>
+        readMessageText(deps, message, { formats: query.formats, remoteImages: query.remoteImages === "true" }, response),
+      );
+    },
+  ),
+
   route(
     {
       method: "get",

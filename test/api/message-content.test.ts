@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { request } from "node:http";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -168,4 +169,90 @@ describe("a large attachment", () => {
       sent.end();
     });
   }
+});
+
+describe("what is kept is served from there", () => {
+  it("in parts where they are asked for, without the server, and from the server once the store has lost it", async () => {
+    const content = patterned(300_000);
+    const part = base64Part("application/pdf", 'attachment; filename="a.pdf"', content);
+    const { mailbox, ids } = await world.synced([withParts("kept", [part])], { content: "full", attachments: "download" });
+    await world.engine.run((run) => run.keepContent({ mailboxId: mailbox.id }));
+    const [[, source = Buffer.alloc(0)] = []] = await sourcesAt(mailbox, "INBOX");
+    const path = `/v1/messages/${ids[0]}/attachments/2`;
+    const credentials = await world.engine.db.deleteFrom("credentials").where("mailbox_id", "=", mailbox.id).returningAll().executeTakeFirstOrThrow();
+
+    expect((await download(`/v1/messages/${ids[0]}/source`)).bytes.equals(source)).toBe(true);
+    const whole = await download(path);
+    expect([whole.status, whole.headers.get("Content-Length"), whole.headers.get("Accept-Ranges")]).toEqual([200, "300000", "bytes"]);
+    expect(whole.bytes.equals(content)).toBe(true);
+    for (const [range, first, last] of [
+      ["bytes=0-0", 0, 0],
+      ["bytes=65535-65537", 65_535, 65_537],
+      ["bytes=299000-", 299_000, 299_999],
+      ["bytes=-10", 299_990, 299_999],
+      ["bytes=100-9999999", 100, 299_999],
+    ] as const) {
+      const answer = await download(path, { Range: range });
+      expect([answer.status, answer.headers.get("Content-Range")]).toEqual([206, `bytes ${first}-${last}/300000`]);
+      expect(answer.bytes.equals(content.subarray(first, last + 1)), range).toBe(true);
+    }
+    const behind = await download(path, { Range: "bytes=300000-" });
+    expect([behind.status, behind.headers.get("Content-Range")]).toEqual([416, "bytes */300000"]);
+    expect((await download(path, { Range: "bytes=0-1", "If-Range": '"other"' })).status).toBe(200);
+    expect((await download(path, { Range: "bytes=0-1", "If-Range": whole.headers.get("ETag") ?? "" })).status).toBe(206);
+    const head = await download(path, {}, "HEAD");
+    expect([head.status, head.headers.get("Content-Length"), head.bytes.length]).toEqual([200, "300000", 0]);
+
+    await world.engine.db
+      .insertInto("credentials")
+      .values({ ...credentials, sealed: JSON.stringify(credentials.sealed) })
+      .execute();
+    rmSync(world.api.config.blobs.dir, { recursive: true });
+    const again = await download(path);
+    expect([again.status, again.headers.get("Accept-Ranges")]).toEqual([200, "none"]);
+    expect(again.bytes.equals(content)).toBe(true);
+  });
+});
+
+describe("the text of a message", () => {
+  const html = '<p>Hello <b>Bob</b><script>alert(1)</script><img src="cid:logo@x"><img src="https://tracker.example/p.gif"></p>';
+  // The two texts are alternatives, as mail programs send them.
+  const message = () => Buffer.from(mixed().toString().replace("multipart/mixed", "multipart/alternative"));
+  const mixed = () =>
+    withParts(
+      "text",
+      [
+        { headers: ["Content-Type: text/html; charset=utf-8"], body: html },
+        { headers: ["Content-Type: image/png", "Content-ID: <logo@x>", "Content-Disposition: inline"], body: "png" },
+      ],
+      "Fine with me.\r\n\r\nOn Fri, 20 Nov 2026 at 10:00, Bob <bob@example.test> wrote:\r\n> Is it?",
+    );
+  const textOf = async (id: string | undefined, query = "") =>
+    (await world.api.call("GET", `/v1/messages/${id}/text${query}`, { key: world.key })).body;
+
+  it("comes from the server in the forms that are asked for", async () => {
+    const { ids } = await world.synced([message()]);
+    expect(await textOf(ids[0])).toMatchObject({ reply: "Fine with me.", html: null, sanitizedHtml: null, isTruncated: false, source: "fetched" });
+    const all = await textOf(ids[0], "?formats=html,sanitizedHtml");
+    expect(all).toMatchObject({ plain: null, reply: null, blockedImages: 1 });
+    expect(all.html).toContain("<script>");
+    expect(all.sanitizedHtml).toContain("<b>Bob</b>");
+    expect(all.sanitizedHtml).toMatch(new RegExp(`/v1/messages/${ids[0]}/attachments/\\d`));
+    expect(all.sanitizedHtml).not.toMatch(/script|tracker/);
+    expect((await textOf(ids[0], "?formats=sanitizedHtml&remoteImages=true")).sanitizedHtml).toContain("tracker.example");
+  });
+
+  it("comes from what is kept, without the server", async () => {
+    const { mailbox, ids } = await world.synced([message()], { content: "text" });
+    await world.engine.run((run) => run.keepContent({ mailboxId: mailbox.id }));
+    await world.engine.db.deleteFrom("credentials").where("mailbox_id", "=", mailbox.id).execute();
+    expect(await textOf(ids[0])).toMatchObject({ reply: "Fine with me.", source: "kept" });
+    expect((await textOf(ids[0], "?formats=plain")).plain).toContain("Is it?");
+  });
+
+  it("names formats that there are not", async () => {
+    const { ids } = await world.synced([message()]);
+    const { errors } = await textOf(ids[0], "?formats=plain,pdf");
+    expect(errors[0].pointer).toBe("#/formats");
+  });
 });
