@@ -1,8 +1,11 @@
 import { type Attachment, simpleParser } from "mailparser";
 import type { ReplyText } from "../domain/reply-text.ts";
+import { htmlToText } from "./html-to-text.ts";
 import { replyText } from "./reply-text.ts";
 import { storable } from "./sanitise.ts";
 import { type SafeHtml, sanitiseHtml } from "./sanitise-html.ts";
+import { tidyText } from "./tidy-text.ts";
+import { isTnef, readTnef, type TnefAttachment } from "./tnef.ts";
 
 export interface ParseTask {
   readonly source: Uint8Array;
@@ -34,6 +37,8 @@ export interface ParsedAttachment {
   readonly contentId: string | null;
   readonly sizeBytes: number;
   readonly isInline: boolean;
+  /** The winmail.dat that holds it; null for a part of the message's own. */
+  readonly wrappedIn: string | null;
 }
 
 /** Runs on a thread of mime/parse-source.ts. */
@@ -43,16 +48,27 @@ export default async function run(task: ParseTask | SanitiseTask): Promise<Parse
 
 async function parse({ source, charactersMax }: ParseTask): Promise<ParsedSource> {
   const mail = await simpleParser(Buffer.from(source), { skipHtmlToText: false, skipTextToHtml: true, skipImageLinks: true });
+  const wrapped = mail.attachments.map((part) =>
+    isTnef({ contentType: part.contentType, fileName: part.filename ?? null }) ? readTnef(part.content) : undefined,
+  );
+  const bodies = wrapped.filter((one) => one !== undefined);
   // PostgreSQL takes no NUL in a text (SQLSTATE 22021), and JSON no half of a surrogate pair.
-  const text = storable(mail.text ?? "");
-  const html = mail.html === false || mail.html === undefined ? null : storable(mail.html);
+  const ownHtml = mail.html === false || mail.html === undefined ? null : storable(mail.html);
+  const html = ownHtml ?? bodies.find((one) => one.html !== null)?.html ?? null;
+  const text =
+    storable(mail.text ?? "") ||
+    bodies.find((one) => one.text !== null)?.text ||
+    (ownHtml === null && html !== null ? tidyText(htmlToText(html)) : "");
   const cut = (whole: string) => whole.slice(0, charactersMax).toWellFormed();
   return {
     text: cut(text),
     isTruncated: text.length > charactersMax || (html?.length ?? 0) > charactersMax,
     html: html === null ? null : cut(html),
     reply: replyText({ text: cut(text), html: html === null ? null : cut(html) }),
-    attachments: mail.attachments.map(toAttachment),
+    attachments: mail.attachments.flatMap((part, index) => [
+      toAttachment(part),
+      ...(wrapped[index]?.attachments ?? []).map((one) => unwrap(one, part)),
+    ]),
   };
 }
 
@@ -63,6 +79,18 @@ function toAttachment({ filename, contentType, cid, size, contentDisposition, re
     contentId: cid === undefined ? null : storable(cid),
     sizeBytes: size,
     isInline: contentDisposition === "inline" || (related === true && contentDisposition !== "attachment"),
+    wrappedIn: null,
+  };
+}
+
+function unwrap({ fileName, contentType, contentId, content }: TnefAttachment, { filename }: Attachment): ParsedAttachment {
+  return {
+    fileName,
+    contentType,
+    contentId,
+    sizeBytes: content.length,
+    isInline: contentId !== null,
+    wrappedIn: storable(filename ?? "winmail.dat"),
   };
 }
 

@@ -185,7 +185,9 @@ describe("a source", () => {
     expect(parsed.text).toContain("Yes.");
     expect(parsed.html).toContain("onclick");
     expect(parsed.reply).toMatchObject({ reply: "Yes.", source: "attribution" });
-    expect(parsed.attachments).toEqual([{ fileName: "a.png", contentType: "image/png", contentId: "1@x", sizeBytes: 3, isInline: true }]);
+    expect(parsed.attachments).toEqual([
+      { fileName: "a.png", contentType: "image/png", contentId: "1@x", sizeBytes: 3, isInline: true, wrappedIn: null },
+    ]);
     expect(parsed.isTruncated).toBe(false);
     const safe = await sanitiseOnThread(parsed.html ?? "", { remoteImages: false, contentUrls: { "1@x": "/v1/a" } });
     expect(safe.html).toBe('<p>Yes.<img src="/v1/a" /></p><blockquote>Do you?</blockquote>');
