@@ -38,6 +38,7 @@ export const folderSchema = z
     importTotal: z.int(),
     importDone: z.int(),
     problem: mailProblemSchema.nullable(),
+    skipped: z.int().describe("Messages that could not be read: see `GET /v1/mailboxes/{id}/skipped`."),
     checkedAt: instantOut.nullable(),
   })
   .meta({ id: "Folder" });
@@ -142,6 +143,7 @@ export function toFolderBody(row: FolderRow): z.input<typeof folderSchema> {
     importTotal: row.import_total,
     importDone: row.import_done,
     problem: row.problem,
+    skipped: row.skipped,
     checkedAt: row.checked_at?.toISOString() ?? null,
   };
 }

@@ -25,16 +25,27 @@ const shown = [
   "created_at",
 ] as const satisfies readonly (keyof FoldersTable)[];
 
-export type FolderRow = Pick<Selectable<FoldersTable>, (typeof shown)[number]>;
+export type FolderRow = Pick<Selectable<FoldersTable>, (typeof shown)[number]> & {
+  /** Messages that could not be fetched or stored. */
+  readonly skipped: number;
+};
 
 /** The folders of these mailboxes, by path. */
 export async function listFolders(db: ScopedConnection, mailboxIds: readonly MailboxId[]): Promise<readonly FolderRow[]> {
   if (mailboxIds.length === 0) return [];
-  return db
+  const rows = await db
     .selectFrom("folders")
     .select(shown)
+    .select((eb) =>
+      eb
+        .selectFrom("skipped_messages as s")
+        .select((count) => count.fn.countAll<number>().as("count"))
+        .whereRef("s.folder_id", "=", "folders.id")
+        .as("skipped"),
+    )
     .where("mailbox_id", "in", [...mailboxIds])
     .orderBy("mailbox_id")
     .orderBy("path")
     .execute();
+  return rows.map((row) => ({ ...row, skipped: row.skipped ?? 0 }));
 }

@@ -15,7 +15,9 @@ import { derivedId } from "./ids.ts";
 import { termsOf } from "./message-search.ts";
 import { type MessageText, saveMessageTexts } from "./message-texts.ts";
 import { countAbsent, countStale, markHomeless, removeAbsent, removePlaces, removeStale } from "./places.ts";
+import { isRefusedRow, siftMessages } from "./refused-rows.ts";
 import { allowReset } from "./rests.ts";
+import { forgetAllSkipped, recordSkipped, type Skipped } from "./skipped.ts";
 import { assignThreads, saveThreads } from "./threads.ts";
 
 /** Whose page it is. */
@@ -60,12 +62,42 @@ export class CursorMoved extends Error {
  * and every row is keyed by what it is. False for a reset too many: nothing is stored, and the folder is left alone for a while.
  */
 export async function storeChanges(db: Database, owner: PageOwner, folder: SyncFolder, page: ChangePage, texts: PageTexts): Promise<boolean> {
+  return sifting(db, owner, folder, page.added, (added, skipped) => storeChangePage(db, owner, folder, { ...page, added }, texts, skipped));
+}
+
+/** Stores messages; if the database refuses any of them, without those, which are noted as skipped: one bad message keeps no other back. */
+async function sifting<Result>(
+  db: Database,
+  owner: PageOwner,
+  folder: SyncFolder,
+  messages: readonly RemoteMessage[],
+  store: (messages: readonly RemoteMessage[], skipped: readonly Skipped[]) => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await store(messages, []);
+  } catch (error) {
+    if (!isRefusedRow(error) || messages.length === 0) throw error;
+    const { kept, refused } = await siftMessages(db, messages, (trx, some) => storeMessages(trx, owner, folder, some, () => "settled"));
+    if (refused.length === 0) throw error;
+    return store(kept, refused);
+  }
+}
+
+async function storeChangePage(
+  db: Database,
+  owner: PageOwner,
+  folder: SyncFolder,
+  page: ChangePage,
+  texts: PageTexts,
+  skipped: readonly Skipped[],
+): Promise<boolean> {
   return db.transaction().execute(async (trx) => {
     if (page.reset && folder.cursor !== null && !(await allowReset(trx, folder.id))) return false;
     const isHeld =
       page.present !== undefined && (await isRemovalHeld(trx, folder, await countAbsent(trx, folder.id, page.present, folder.heldSince !== null)));
     await moveCursor(trx, owner, folder, page, isHeld);
     if (page.reset) {
+      await forgetAllSkipped(trx, folder.id);
       if (folder.cursor !== null) await recordEvents(trx, owner, [{ type: "mailbox.sync_reset", path: folder.path }]);
       return true;
     }
@@ -79,6 +111,7 @@ export async function storeChanges(db: Database, owner: PageOwner, folder: SyncF
     await storeFlags(trx, folder, page.flagChanges);
     await removePlaces(trx, folder.id, page.removed);
     if (page.present !== undefined && !isHeld) await removeUnlisted(trx, folder, page.present);
+    await recordSkipped(trx, owner, folder.id, skipped);
     await recordEvents(trx, owner, merged);
     return true;
   });
@@ -138,6 +171,19 @@ async function moveCursor(trx: Connection, owner: PageOwner, folder: SyncFolder,
  * while nobody could see it.
  */
 export async function storeHistory(db: Database, owner: PageOwner, folder: SyncFolder, previous: SyncCursor, page: HistoryPage): Promise<void> {
+  await sifting(db, owner, folder, page.messages, (messages, skipped) =>
+    storeHistoryPage(db, owner, folder, previous, { ...page, messages }, skipped),
+  );
+}
+
+async function storeHistoryPage(
+  db: Database,
+  owner: PageOwner,
+  folder: SyncFolder,
+  previous: SyncCursor,
+  page: HistoryPage,
+  skipped: readonly Skipped[],
+): Promise<void> {
   await db.transaction().execute(async (trx) => {
     const { numUpdatedRows } = await trx
       .updateTable("folders")
@@ -153,6 +199,7 @@ export async function storeHistory(db: Database, owner: PageOwner, folder: SyncF
     if (numUpdatedRows === 0n) throw new CursorMoved(`the listing of ${folder.id} was moved by somebody else`);
     const messages = await wantedOf(trx, owner, folder, page.messages);
     const merged = await storeMessages(trx, owner, folder, messages, (message) => (isListedTold(owner, folder, message) ? "fetched" : "settled"));
+    await recordSkipped(trx, owner, folder.id, skipped);
     if (!page.more) await completeListing(trx, owner, folder);
     await recordEvents(trx, owner, merged);
   });

@@ -309,21 +309,13 @@ export const catalogue = {
     "The server's count and ours have differed for longer than a sync takes.",
     "The folder is read thoroughly by itself. If this lasts, resync the mailbox.",
   ),
-  message_not_fetched: entry(
-    "backoff",
-    "none",
-    502,
-    "The server lists a message that it does not give",
-    "The message is damaged at the server, or the server cannot read it now.",
-    "It is tried again with growing pauses; all other messages go on. If it lasts, move or delete the message with another mail program.",
-  ),
   message_not_stored: entry(
     "backoff",
     "none",
     500,
     "A message could not be stored",
     "The database refused what the message says.",
-    "It is tried again with growing pauses; all other messages go on. If it lasts, report it with the details shown here.",
+    "All other messages go on. A resync tries it again; if it lasts, report it with the details shown here.",
   ),
   sync_stalled: entry(
     "backoff",

@@ -15,6 +15,7 @@ import { messageActionRoutes } from "./message-actions.ts";
 import { messageContentRoutes } from "./message-content.ts";
 import { messageRoutes } from "./messages.ts";
 import { presetRoutes } from "./presets.ts";
+import { skippedRoutes } from "./skipped.ts";
 import { threadRoutes } from "./threads.ts";
 import { webhookRoutes } from "./webhooks.ts";
 
@@ -25,6 +26,7 @@ export const routes: readonly Route[] = [
   ...presetRoutes,
   ...autodetectRoutes,
   ...folderRoutes,
+  ...skippedRoutes,
   ...messageRoutes,
   ...messageActionRoutes,
   ...changeRoutes,
