@@ -223,12 +223,13 @@ async function foldersToRead(
     }),
   );
   const gone = known.filter(([path]) => !byPath.has(path)).length;
-  return { folders: folders.filter((folder) => isToRead(folder, byPath.get(folder.path))), gone };
+  return { folders: folders.filter((folder) => isToRead(folder, byPath.get(folder.path), input.isThorough)), gone };
 }
 
-/** It was never looked at, differs from its cursor, or has a removal that a listing has to confirm or deny. */
-function isToRead(folder: SyncFolder, state: ScopeState | undefined): boolean {
-  return folder.cursor === null || state?.changed === true || (state !== undefined && folder.heldSince !== null);
+/** It was never looked at, differs from its cursor, may have flags that only a thorough look sees, or has a removal that a listing has to confirm or deny. */
+function isToRead(folder: SyncFolder, state: ScopeState | undefined, isThorough: boolean): boolean {
+  if (folder.cursor === null || state?.changed === true) return true;
+  return state !== undefined && (folder.heldSince !== null || (isThorough && !state.countsFlags));
 }
 
 /** Reads one folder to its end, or for as many pages as one call may take. */

@@ -43,8 +43,10 @@ export async function findRenames(
     }
     return same.length === 1 ? same[0] : undefined;
   };
-  for (const { id, path, cursor } of vanished) {
-    if (cursor === null) continue;
+  for (const { id, path, cursor, stableId } of vanished) {
+    const proven = stableId === null ? undefined : added.find((folder) => folder.stableId === stableId);
+    if (proven !== undefined) renames.push({ id, path: proven.path });
+    if (cursor === null || proven !== undefined) continue;
     const free = added.filter((folder) => !renames.some((rename) => rename.path === folder.path));
     // Who renames a folder renames all below it, and those keep their last names.
     const { alike = [], others = [] } = Object.groupBy(free, (folder) => (hasNameOf(folder, path) ? "alike" : "others"));

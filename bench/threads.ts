@@ -92,7 +92,7 @@ async function importFolder(db: Database, owner: PageOwner, role: FolderRole, me
   const stored = (await listSyncFolders(db, owner.mailboxId)).find((known) => known.id === id);
   if (stored === undefined) throw new Error(`${role} was not stored`);
   for (let at = 0; at < messages.length; at += pageSize) {
-    const page = { messages: messages.slice(at, at + pageSize), cursor: { at: at + pageSize }, more: at + pageSize < messages.length };
+    const page = { messages: messages.slice(at, at + pageSize), skipped: [], cursor: { at: at + pageSize }, more: at + pageSize < messages.length };
     await storeHistory(db, owner, stored, { at }, page);
   }
 }

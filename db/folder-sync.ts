@@ -234,6 +234,7 @@ async function upsertFolders(
         role_source: folder.roleSource,
         is_selectable: folder.selectable,
         is_synced: isFolderRead(folder, settings),
+        stable_id: folder.stableId,
       })),
     )
     .onConflict((conflict) =>
@@ -242,6 +243,7 @@ async function upsertFolders(
         role_source: eb.ref("excluded.role_source"),
         is_selectable: eb.ref("excluded.is_selectable"),
         is_synced: eb.ref("excluded.is_synced"),
+        stable_id: eb.ref("excluded.stable_id"),
         // A folder that is read from now on was there before: what it holds is history.
         quiet_before: sql<Date | null>`case when excluded.is_synced and not folders.is_synced then now() else folders.quiet_before end`,
       })),

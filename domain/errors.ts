@@ -69,6 +69,14 @@ export const catalogue = {
     "The account exists, but its settings or its organisation do not allow IMAP.",
     "Switch IMAP on in the account's mail settings, then reconnect the mailbox.",
   ),
+  all_mail_hidden: entry(
+    "never",
+    "reconnect",
+    409,
+    "Gmail hides All Mail from IMAP",
+    "The account's settings keep the label All Mail from IMAP, and archived messages lie nowhere else.",
+    "In Gmail's settings, under Labels, switch on `Show in IMAP` for All Mail, then reconnect the mailbox.",
+  ),
   account_disabled: entry(
     "never",
     "reconnect",

@@ -14,14 +14,18 @@ export interface RemoteFolder {
   readonly roleSource: RoleSource;
   /** False for `\Noselect`: it holds folders, never mail. */
   readonly selectable: boolean;
+  /** True for a folder of another user, or of all (RFC 2342): what lies there is not this mailbox's mail. */
+  readonly isShared: boolean;
+  /** The provider's id that stays when the folder is renamed (MAILBOXID of RFC 8474), where there is one. */
+  readonly stableId: string | null;
 }
 
 /**
  * Whether this folder is read. `all` holds every message a second time; it is read only where the provider offers nothing better, and says so
- * by naming it the only folder. Flagged and important folders are views of other folders.
+ * by naming it the only folder. Flagged and important folders are views of other folders, and shared ones are other people's.
  */
-export function isSyncedByDefault(folder: Pick<RemoteFolder, "role" | "selectable">): boolean {
-  return folder.selectable && folder.role !== "all" && folder.role !== "flagged" && folder.role !== "important";
+export function isSyncedByDefault(folder: Pick<RemoteFolder, "role" | "selectable"> & { readonly isShared?: boolean }): boolean {
+  return folder.selectable && folder.isShared !== true && folder.role !== "all" && folder.role !== "flagged" && folder.role !== "important";
 }
 
 /**

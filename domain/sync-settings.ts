@@ -99,7 +99,10 @@ const unreadByDirection: Readonly<Record<SyncSettings["direction"], readonly Fol
 };
 
 /** Whether a folder, with the role that it has for this mailbox, is read. */
-export function isFolderRead(folder: Pick<RemoteFolder, "path" | "role" | "selectable">, settings: SyncSettings): boolean {
+export function isFolderRead(
+  folder: Pick<RemoteFolder, "path" | "role" | "selectable"> & { readonly isShared?: boolean },
+  settings: SyncSettings,
+): boolean {
   if (!folder.selectable || settings.excludePaths.includes(folder.path)) return false;
   if (unreadByDirection[settings.direction].includes(folder.role)) return false;
   if (settings.includePaths.includes(folder.path) || settings.includeRoles.includes(folder.role)) return true;

@@ -1,3 +1,4 @@
+import type { MailErrorCode } from "./errors.ts";
 import type { Flags, RemoteMessage } from "./message.ts";
 
 /**
@@ -22,12 +23,21 @@ export interface FlagChange {
  */
 export type RefRanges = readonly (readonly [number, number])[];
 
+/** A message that is there and that the provider would not give in any form: no reason to stop, and to be asked for again later (`fetchMessages`). */
+export interface SkippedMessage {
+  readonly ref: string;
+  readonly code: MailErrorCode;
+  readonly serverSaid: string | null;
+}
+
 /** What happened in a scope since a cursor. Committed together with its cursor, or not at all. */
 export interface ChangePage {
   /** Messages that arrived since the cursor, oldest first. */
   readonly added: readonly RemoteMessage[];
   readonly flagChanges: readonly FlagChange[];
   readonly removed: readonly string[];
+  /** New messages that could not be read. The cursor goes past them: they are never listed again by it. */
+  readonly skipped: readonly SkippedMessage[];
   /** The complete listing of the scope, where the provider could only tell removals that way: a known ref outside of it is gone. */
   readonly present: RefRanges | undefined;
   readonly cursor: SyncCursor;
@@ -47,8 +57,15 @@ export interface ChangePage {
 /** A page of what was in the scope before we first looked, newest first. */
 export interface HistoryPage {
   readonly messages: readonly RemoteMessage[];
+  readonly skipped: readonly SkippedMessage[];
   readonly cursor: SyncCursor;
   readonly more: boolean;
+}
+
+/** Messages asked for by name. What is neither among them nor skipped is gone. */
+export interface FetchedMessages {
+  readonly messages: readonly RemoteMessage[];
+  readonly skipped: readonly SkippedMessage[];
 }
 
 /** Whether a scope differs from its cursor, learned without reading it (IMAP STATUS). */
@@ -57,6 +74,8 @@ export interface ScopeState {
   readonly changed: boolean;
   readonly total: number;
   readonly unseen: number;
+  /** False where flags may have changed without these numbers showing it: only reading the scope thoroughly tells. */
+  readonly countsFlags: boolean;
 }
 
 /** How far a mailbox's folders are listed: two counts of folders, two of messages. */

@@ -5,13 +5,13 @@ import type { MailError } from "../domain/errors.ts";
 import type { FolderRole, RemoteFolder } from "../domain/folder.ts";
 import type { Flags, RemoteMessage } from "../domain/message.ts";
 import type { FlagsChange, WriteMark, WriteRef, WriteResult, WriteScope, WriteTarget } from "../domain/message-action.ts";
-import type { ChangePage, HistoryPage, ScopeState, SyncCursor, SyncScope } from "../domain/sync.ts";
+import type { ChangePage, FetchedMessages, HistoryPage, ScopeState, SyncCursor, SyncScope } from "../domain/sync.ts";
 
 /** What a provider or one of its servers can do, stated once, so that nobody outside its folder asks which provider it is. */
 export interface Capabilities {
   /** Changes are announced (`watch`), so polling is only a floor. */
   readonly push: boolean;
-  /** Messages keep an id when they move. */
+  /** Messages keep an id when they move. What a server can do is known once it was signed in to; until then this is false. */
   readonly stableIds: boolean;
   /** Connections that one account may hold at once, all of our lanes together. */
   readonly connectionsMax: number;
@@ -64,6 +64,8 @@ export interface MailProvider {
   pullChanges(scope: SyncScope, cursor: SyncCursor | undefined, options: PageOptions): Promise<ChangePage>;
   /** The next page, newest first, of what was there before the first look. */
   pullHistory(scope: SyncScope, cursor: SyncCursor, options: PageOptions): Promise<HistoryPage>;
+  /** Messages by their refs, for those that a page had to skip: `cursor` is the scope's, under which the refs were given; under another none of them is there. */
+  fetchMessages(scope: SyncScope, cursor: SyncCursor, refs: readonly string[], signal?: AbortSignal): Promise<FetchedMessages>;
   /** The readable text of messages just listed: at most `bytesMax` each, decoded; a message without any is left out. */
   fetchTexts(
     scope: SyncScope,

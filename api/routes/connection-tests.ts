@@ -28,6 +28,8 @@ const reportSchema = z
             role: z.enum(folderRoles),
             roleSource: z.enum(["server", "name", "override", "none"]),
             selectable: z.boolean(),
+            isShared: z.boolean().describe("A folder of another user, or of all: not read unless its path is included."),
+            stableId: z.string().nullable().describe("The provider's id of the folder that stays when it is renamed, where there is one."),
           }),
         ),
         serverCapabilities: z.array(z.string()),

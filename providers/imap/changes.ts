@@ -1,12 +1,12 @@
 import type { ImapFlow } from "imapflow";
 import { MailError } from "../../domain/errors.ts";
-import { normaliseFlags, type RemoteMessage } from "../../domain/message.ts";
-import type { ChangePage, FlagChange, RefRanges, SyncCursor, SyncScope } from "../../domain/sync.ts";
+import { normaliseFlags } from "../../domain/message.ts";
+import type { ChangePage, FetchedMessages, FlagChange, RefRanges, SyncCursor, SyncScope } from "../../domain/sync.ts";
 import { type FolderCursor, readFolderCursor } from "./cursor.ts";
-import { fetchMessages, fetchRows, recoverMessages } from "./fetch.ts";
+import { fetchMessages, fetchRows, joinFetched, recoveredMax, recoverMessages } from "./fetch.ts";
 import { type SelectedFolder, selectFolder } from "./folder.ts";
 import { clipRanges, countRanges, highest, lowest, missingFrom, takeFirst } from "./ranges.ts";
-import { searchUids } from "./search.ts";
+import { listUids, searchUids } from "./search.ts";
 
 /**
  * The next page of a folder's changes: new messages first, page by page; flags and removals with the last of them, so that the cursor's mod-sequence never
@@ -26,23 +26,37 @@ export async function pullChanges(
 
   const arrived = await pullNew(client, folder, known, options.limit);
   if (arrived.uidNext < folder.uidNext) {
-    const next = { ...known, uidNext: arrived.uidNext, exists: known.exists < 0 ? -1 : known.exists + arrived.messages.length };
-    return { ...emptyPage, added: arrived.messages, cursor: next, more: true, total: folder.exists };
+    const exists = known.exists < 0 ? -1 : known.exists + arrived.messages.length + arrived.skipped.length;
+    const next = { ...known, uidNext: arrived.uidNext, exists };
+    return { ...emptyPage, added: arrived.messages, skipped: arrived.skipped, cursor: next, more: true, total: folder.exists };
   }
-  const removals = await pullRemovals(client, folder, known, arrived.messages, options.isThorough === true);
-  const flags = await pullFlags(client, folder, known, options.isThorough === true);
+  const removals = await pullRemovals(client, folder, known, arrived, options.isThorough === true);
+  const trust = judgeModseq(folder, known, arrived.messages.length);
+  const isDoubted = trust.ignoresModseq === true && known.ignoresModseq !== true;
+  const counted = trust.ignoresModseq === true ? { ...folder, modseq: null } : folder;
+  const flags = await pullFlags(client, counted, known, isDoubted || options.isThorough === true);
   return {
     ...emptyPage,
     added: removals.messages,
+    skipped: removals.skipped,
     flagChanges: flags.changes,
     present: removals.present,
-    cursor: withoutUndefined({ ...flags.cursor, uidValidity: folder.uidValidity, uidNext: folder.uidNext, exists: removals.exists }),
+    cursor: withoutUndefined({ ...trust, ...flags.cursor, uidValidity: folder.uidValidity, uidNext: folder.uidNext, exists: removals.exists }),
     more: flags.cursor.flagRound !== undefined,
     total: folder.exists,
   };
 }
 
-const emptyPage = { added: [], flagChanges: [], removed: [], present: undefined, more: false, reset: false, historyCursor: undefined } as const;
+const emptyPage = {
+  added: [],
+  flagChanges: [],
+  removed: [],
+  skipped: [],
+  present: undefined,
+  more: false,
+  reset: false,
+  historyCursor: undefined,
+} as const;
 
 function firstLook(folder: SelectedFolder): ChangePage {
   const { uidValidity, uidNext, exists } = folder;
@@ -55,29 +69,56 @@ function firstLook(folder: SelectedFolder): ChangePage {
   };
 }
 
+/** A counter that was set back this often is no counter. Once is an index that was built anew. */
+const setBacksMax = 3;
+
+/**
+ * Whether the folder's mod-sequences can be believed. They only grow, and every new message has one of its own (RFC 7162 §3.1): a counter that stood still
+ * while messages arrived, or goes back again and again, says nothing about flags either, which are then read as on a server without one.
+ */
+function judgeModseq(folder: SelectedFolder, known: FolderCursor, arrivedCount: number): Pick<FolderCursor, "ignoresModseq" | "setBacks"> {
+  const { ignoresModseq, setBacks } = known;
+  if (ignoresModseq === true || folder.modseq === null || known.modseq === null || known.flagRound !== undefined) return { ignoresModseq, setBacks };
+  const before = BigInt(known.modseq);
+  const count = (setBacks ?? 0) + (folder.modseq < before ? 1 : 0);
+  const isLying = count >= setBacksMax || (arrivedCount > 0 && folder.modseq === before);
+  return { ignoresModseq: isLying ? true : undefined, setBacks: count === 0 ? undefined : count };
+}
+
 /** The oldest `limit` messages that came since the cursor, and the UID up to which nothing is left out. */
 async function pullNew(
   client: ImapFlow,
   folder: SelectedFolder,
   known: FolderCursor,
   limit: number,
-): Promise<{ readonly messages: readonly RemoteMessage[]; readonly uidNext: number }> {
+): Promise<FetchedMessages & { readonly uidNext: number }> {
   const first = known.uidNext;
   const last = folder.uidNext - 1;
-  if (first > last) return { messages: [], uidNext: folder.uidNext };
+  const { uidNext } = folder;
+  if (first > last) return { messages: [], skipped: [], uidNext };
   // Few enough even if every UID exists: no need to ask which do. What is missing shows in the count.
-  if (last - first < limit) return { messages: await fetchMessages(client, first, last), uidNext: folder.uidNext };
-  const listed = clipRanges(await searchUids(client, [[first, last]]), first, last);
+  if (last - first < limit) return { ...(await fetchMessages(client, first, last)), uidNext };
+  const listed = await listNew(client, folder, known);
   const page = takeFirst(listed, limit);
   const pageLast = highest(page);
-  if (pageLast === undefined) return { messages: [], uidNext: folder.uidNext };
-  const messages = await fetchMessages(client, lowest(page) ?? first, pageLast, page);
-  return { messages, uidNext: pageLast === highest(listed) ? folder.uidNext : pageLast + 1 };
+  if (pageLast === undefined) return { messages: [], skipped: [], uidNext };
+  const fetched = await fetchMessages(client, lowest(page) ?? first, pageLast, page);
+  return { ...fetched, uidNext: pageLast === highest(listed) ? uidNext : pageLast + 1 };
 }
 
-interface Removals {
-  /** The new messages, with those that only the listing brought to light. */
-  readonly messages: readonly RemoteMessage[];
+/**
+ * The UIDs that came since the cursor. With those that were there before, they are no fewer than the folder holds: a listing that is shorter was cut, and
+ * what the next page would begin after is not known by it.
+ */
+async function listNew(client: ImapFlow, folder: SelectedFolder, known: FolderCursor): Promise<RefRanges> {
+  const searched = await searchUids(client, [[known.uidNext, folder.uidNext - 1]]);
+  if (known.exists < 0 || known.exists + countRanges(searched) >= folder.exists) return searched;
+  const all = await listUids(client);
+  return all === undefined ? searched : clipRanges(all, known.uidNext, folder.uidNext - 1);
+}
+
+/** The new messages, with those that only the listing brought to light. */
+interface Removals extends FetchedMessages {
   readonly present: RefRanges | undefined;
   readonly exists: number;
 }
@@ -90,45 +131,27 @@ async function pullRemovals(
   client: ImapFlow,
   folder: SelectedFolder,
   known: FolderCursor,
-  arrived: readonly RemoteMessage[],
+  { messages, skipped }: FetchedMessages,
   isThorough: boolean,
 ): Promise<Removals> {
-  if (!isThorough && known.exists >= 0 && known.exists + arrived.length === folder.exists)
-    return { messages: arrived, present: undefined, exists: folder.exists };
-  const present = await listAll(client);
+  const arrived = { messages, skipped };
+  if (!isThorough && known.exists >= 0 && known.exists + messages.length + skipped.length === folder.exists)
+    return { ...arrived, present: undefined, exists: folder.exists };
+  const present = await listUids(client);
   // Messages come and go faster than they can be counted: the next look tries again.
-  if (present === undefined) return { messages: arrived, present: undefined, exists: -1 };
-  const fetched = new Set(arrived.map((message) => Number(message.ref)));
-  const missing = missingFrom(clipRanges(present, known.uidNext, folder.uidNext - 1), fetched);
-  const messages =
-    missing.length === 0 ? arrived : [...arrived, ...(await recoverMessages(client, missing))].toSorted((a, b) => Number(a.ref) - Number(b.ref));
-  return { messages, present, exists: countRanges(clipRanges(present, 1, folder.uidNext - 1)) };
+  if (present === undefined) return { ...arrived, present: undefined, exists: -1 };
+  const exists = countRanges(clipRanges(present, 1, folder.uidNext - 1));
+  const missing = missingAmong(clipRanges(present, known.uidNext, folder.uidNext - 1), arrived);
+  return { ...(missing.length === 0 ? arrived : joinFetched(arrived, await recoverMessages(client, missing))), present, exists };
 }
 
-const listingAttemptsMax = 5;
-
-/**
- * Every UID of the selected folder. A listing counts only if it is as long as the server says the folder is: a truncated one would make us forget
- * messages that are there. Undefined if the folder changes too fast to tell.
- */
-async function listAll(client: ImapFlow): Promise<RefRanges | undefined> {
-  for (let attempt = 1; attempt <= listingAttemptsMax; attempt += 1) {
-    const before = existsNow(client);
-    const present = await searchUids(client);
-    const count = countRanges(present);
-    if (count === existsNow(client)) return present;
-    const isQuiet = before === existsNow(client);
-    // Pending EXPUNGEs come with a command that may carry them.
-    await client.noop();
-    if (isQuiet && before === existsNow(client) && attempt === listingAttemptsMax) {
-      throw new MailError("invalid_response", { doing: `listing a folder: the server listed ${count} of ${before} messages` });
-    }
-  }
-  return undefined;
-}
-
-function existsNow(client: ImapFlow): number {
-  return client.mailbox === false ? 0 : (client.mailbox.exists ?? 0);
+/** The new UIDs that the page lacks; far too many of them are no gap but a server that makes them up. */
+function missingAmong(listed: RefRanges, { messages, skipped }: FetchedMessages): readonly number[] {
+  const fetched = new Set([...messages, ...skipped].map(({ ref }) => Number(ref)));
+  const count = countRanges(listed) - fetched.size;
+  if (count > recoveredMax)
+    throw new MailError("invalid_response", { doing: `reading new messages: the server lists ${count} that it does not give` });
+  return missingFrom(listed, fetched);
 }
 
 interface FlagRound {
@@ -170,7 +193,10 @@ async function pullFlagRound(
   const { from, modseq, last } = round;
   if (from > last) return { changes: [], cursor: { modseq } };
   const criteria = known.modseq === null ? {} : { modseq: BigInt(known.modseq) + 1n };
-  const listed = clipRanges(await searchUids(client, [[from, last]], criteria), from, last);
+  const listed = await searchUids(client, [[from, last]], criteria).catch((error: unknown) => {
+    if (error instanceof MailError && error.code === "invalid_response") return searchUids(client, [[from, last]]);
+    throw error;
+  });
   const page = takeFirst(listed, flagPageMax);
   const pageFirst = lowest(page);
   const pageLast = highest(page);

@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import { rootCertificates } from "node:tls";
 import { ImapFlow } from "imapflow";
-import type { MailError } from "../../domain/errors.ts";
+import { MailError } from "../../domain/errors.ts";
 import type { FolderRole } from "../../domain/folder.ts";
 import type { ConnectionTaker, HostResolver } from "../provider.ts";
 import { toMailError } from "./errors.ts";
@@ -18,6 +18,8 @@ export interface Account {
 
 /** Time for TCP, TLS and the greeting each; a server that needs longer is no use to anybody. */
 const connectTimeoutMs = 20_000;
+/** Time for all of it. A server that answers a byte a second is never silent, and no use either. */
+const signInTimeoutMs = 90_000;
 /** Silence of the server while an answer is due. Large searches may think for a while. */
 const silenceMaxMs = 60_000;
 /** A single answer larger than this is an attack or a fault: sources are read in pieces far below it. */
@@ -31,7 +33,7 @@ export async function connect(
   account: Account,
   doing: string,
   signal?: AbortSignal,
-  options: { readonly silenceMaxMs?: number } = {},
+  options: { readonly silenceMaxMs?: number; readonly signInTimeoutMs?: number } = {},
 ): Promise<ImapFlow> {
   signal?.throwIfAborted();
   const { settings, credentials } = account;
@@ -64,17 +66,33 @@ export async function connect(
   if (release !== undefined) client.once("close", release);
   const onAbort = () => client.close();
   signal?.addEventListener("abort", onAbort, { once: true });
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    client.close();
+  }, options.signInTimeoutMs ?? signInTimeoutMs);
   try {
     await client.connect();
+    forgetNamespace(client);
     return client;
   } catch (error) {
     client.close();
     release?.();
     signal?.throwIfAborted();
+    if (isLate) throw new MailError("connection_timeout", { doing, cause: error });
     throw signInFailure(error, client, account, doing);
   } finally {
+    clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
+}
+
+/**
+ * Paths are the server's own, whole. ImapFlow would put the personal namespace before each that does not begin with it, and a shared folder could not
+ * be named at all.
+ */
+function forgetNamespace(client: ImapFlow): void {
+  client.namespace = { prefix: "", delimiter: client.namespace?.delimiter ?? "" };
 }
 
 /** What TLS must hold to for this server; the same for IMAP and SMTP. */

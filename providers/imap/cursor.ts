@@ -12,6 +12,10 @@ const folderCursor = z.object({
   exists: z.number().int(),
   /** A round of reading flags that is not through: from which UID it goes on, and what it will have reached at its end. */
   flagRound: z.object({ from: z.number().int(), modseq: z.string().nullable() }).optional(),
+  /** The folder's counter proved worthless: flags are read as if there were none. */
+  ignoresModseq: z.literal(true).optional(),
+  /** How often the counter went back. */
+  setBacks: z.number().int().optional(),
 });
 
 const historyCursor = z.object({ uidValidity: z.string(), below: z.number().int() });

@@ -141,6 +141,12 @@ export function isRefusal(error: unknown): boolean {
   return error instanceof Error && ["NO", "BAD"].includes((error as RawFailure).responseStatus ?? "") && (error as RawFailure).code !== "ETHROTTLE";
 }
 
+/** True where the server knows no folder of that name: ImapFlow asked LIST, so that no server's wording matters. */
+export function isMissing(error: unknown): boolean {
+  const raw = read(error);
+  return raw.isMailboxMissing || raw.code === "NotFound";
+}
+
 interface RawFailure extends Error {
   readonly code?: string;
   /** Nodemailer puts its own code over the system's and keeps that one here. */

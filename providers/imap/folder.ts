@@ -1,5 +1,8 @@
-import type { ImapFlow } from "imapflow";
+import type { ImapFlow, ListResponse, MailboxObject } from "imapflow";
 import { MailError } from "../../domain/errors.ts";
+import { isMissing } from "./errors.ts";
+import { usesUtf8 } from "./list.ts";
+import { encodeName } from "./names.ts";
 
 /** A selected folder as SELECT described it: a snapshot, where ImapFlow's own record goes on moving with each answer. */
 export interface SelectedFolder {
@@ -16,13 +19,39 @@ export interface SelectedFolder {
  * answers with everything a page is judged by at one instant. Throws `not_found` where the folder is gone.
  */
 export async function selectFolder(client: ImapFlow, path: string): Promise<SelectedFolder> {
-  const mailbox = await client.mailboxOpen(path, { readOnly: true });
+  const mailbox = await byName(client, path, () => open(client, path));
   if (!mailbox) throw new MailError("unavailable", { doing: "selecting a folder on a connection that is not signed in" });
   const keepsModseq = client.enabled.has("CONDSTORE") && mailbox.noModseq !== true && mailbox.highestModseq !== undefined;
   const exists = mailbox.exists ?? 0;
   const modseq = keepsModseq ? (mailbox.highestModseq ?? null) : null;
   const uidValidity = mailbox.uidValidity?.toString() ?? "0";
   return { path, uidValidity, modseq, exists, uidNext: mailbox.uidNext ?? (await askUidNext(client, path)) };
+}
+
+function open(client: ImapFlow, path: string): Promise<MailboxObject> {
+  // ImapFlow lists a folder that it does not know before it selects it: two commands for nothing that is needed here.
+  const { folders } = client as unknown as { readonly folders: Map<string, Partial<ListResponse>> };
+  if (!folders.has(path)) folders.set(path, { path });
+  return client.mailboxOpen(path, { readOnly: true });
+}
+
+/**
+ * Asks about a folder by its name in modified UTF-7 and, where the server knows none by it, by the name as it was listed: some hand out names with bare
+ * ampersands or 8-bit characters, and know them by these only.
+ */
+export async function byName<T>(client: ImapFlow, path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isMissing(error) || usesUtf8(client) || encodeName(path, false) === path) throw error;
+    // A session that speaks UTF-8 encodes no names; the server is told nothing of it.
+    client.enabled.add("UTF8=ACCEPT");
+    try {
+      return await work();
+    } finally {
+      client.enabled.delete("UTF8=ACCEPT");
+    }
+  }
 }
 
 /** RFC 9051 wants UIDNEXT in SELECT; the servers that leave it out tell it in STATUS, or it follows from the newest message. */

@@ -1,12 +1,12 @@
 import type { ImapFlow, SearchObject } from "imapflow";
 import { MailError } from "../../domain/errors.ts";
 import type { RemoteMessage } from "../../domain/message.ts";
-import type { HistoryPage, RefRanges, SyncCursor, SyncScope } from "../../domain/sync.ts";
+import type { FetchedMessages, HistoryPage, RefRanges, SkippedMessage, SyncCursor, SyncScope } from "../../domain/sync.ts";
 import { readHistoryCursor } from "./cursor.ts";
 import { fetchMessages } from "./fetch.ts";
 import { selectFolder } from "./folder.ts";
 import { clipRanges, highest, lowest, takeLast } from "./ranges.ts";
-import { searchUids } from "./search.ts";
+import { listUids, searchUids } from "./search.ts";
 
 /**
  * Listings of folders whose import goes on, so that each page need not search anew. What was there before the first look only shrinks, so a listing may be
@@ -31,26 +31,29 @@ export async function pullHistory(
   const last = highest(page);
   if (first === undefined || last === undefined) {
     listings.delete(scope.path);
-    return { messages: [], cursor: { uidValidity, below: 1 }, more: false };
+    return { messages: [], skipped: [], cursor: { uidValidity, below: 1 }, more: false };
   }
   // What is not listed of all there is does not exist, and costs nothing to ask for.
-  const messages = options.receivedFrom === undefined ? await fetchMessages(client, first, last, page) : await fetchListed(client, page);
+  const { messages, skipped } = options.receivedFrom === undefined ? await fetchMessages(client, first, last, page) : await fetchListed(client, page);
   const more = first > (lowest(ranges) ?? first);
   if (!more) listings.delete(scope.path);
-  return { messages: messages.toReversed(), cursor: { uidValidity, below: first }, more };
+  return { messages: messages.toReversed(), skipped, cursor: { uidValidity, below: first }, more };
 }
 
 /** UIDs that are not wanted are fetched with those around them if they are no more than this: fewer questions are worth a few answers. */
 const gapMax = 10;
 
 /** The messages of a page. A listing that leaves out what is old may be far apart: what lies between is not read. */
-async function fetchListed(client: ImapFlow, page: RefRanges): Promise<readonly RemoteMessage[]> {
+async function fetchListed(client: ImapFlow, page: RefRanges): Promise<FetchedMessages> {
   const messages: RemoteMessage[] = [];
+  const skipped: SkippedMessage[] = [];
   for (const run of runsOf(page)) {
+    const isWanted = ({ ref }: { readonly ref: string }) => run.some(([from, to]) => from <= Number(ref) && Number(ref) <= to);
     const fetched = await fetchMessages(client, lowest(run) ?? 0, highest(run) ?? 0, run);
-    messages.push(...fetched.filter(({ ref }) => run.some(([from, to]) => from <= Number(ref) && Number(ref) <= to)));
+    messages.push(...fetched.messages.filter(isWanted));
+    skipped.push(...fetched.skipped.filter(isWanted));
   }
-  return messages;
+  return { messages, skipped };
 }
 
 /** Ranges that are worth one question each. */
@@ -85,9 +88,9 @@ async function listingBelow(
   if (below <= 1) return [];
   const kept = listings.get(path);
   const isEnough = kept !== undefined && kept.uidValidity === uidValidity && below <= kept.below;
-  const listing = isEnough ? kept : { ranges: await searchUids(client, [[1, below - 1]], receivedSince(from)) };
+  const listed = isEnough ? kept.ranges : await list(client, below - 1, from);
   // The pages before are not needed again: what is kept shrinks as the import goes on.
-  const ranges = clipRanges(listing.ranges, 1, below - 1);
+  const ranges = clipRanges(listed, 1, below - 1);
   listings.set(path, { uidValidity, below, ranges });
   return ranges;
 }
@@ -95,4 +98,10 @@ async function listingBelow(
 /** SINCE knows days only, and in the server's own zone (RFC 9051 §6.4.4): a day more than asked for leaves nothing out. */
 function receivedSince(from: Date | undefined): SearchObject {
   return from === undefined ? {} : { since: new Date(from.getTime() - 36 * 3_600_000) };
+}
+
+/** A listing that was cut would end the import before its end, so all is listed and counted; in a folder that never holds still, what is there is taken. */
+async function list(client: ImapFlow, last: number, from: Date | undefined): Promise<RefRanges> {
+  const all = from === undefined ? await listUids(client) : undefined;
+  return all ?? searchUids(client, [[1, last]], receivedSince(from));
 }

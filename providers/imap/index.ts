@@ -4,6 +4,7 @@ import { createFolder, deleteFolder, renameFolder } from "./change-folders.ts";
 import { pullChanges } from "./changes.ts";
 import type { Account } from "./connection.ts";
 import { copy } from "./copy.ts";
+import { fetchAgain } from "./fetch-again.ts";
 import { listFolders } from "./folders.ts";
 import { type Listings, pullHistory } from "./history.ts";
 import { markFolder } from "./landed.ts";
@@ -35,7 +36,10 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
   const freer = () => (importing.pending() < live.pending() ? importing : live);
   return {
     // A watch is a connection of its own: with only one allowed, changes are asked for.
-    capabilities: { push: settings.connectionsMax > 1, stableIds: false, connectionsMax: settings.connectionsMax },
+    get capabilities() {
+      const stableIds = [live, importing].some((lane) => lane.offers("OBJECTID") || lane.offers("X-GM-EXT-1"));
+      return { push: settings.connectionsMax > 1, stableIds, connectionsMax: settings.connectionsMax };
+    },
     verify: (signal) => live.run({ doing: "signing in by IMAP", signal }, (client) => verify(client, account)),
     listFolders: (signal) => live.run({ doing: "listing folders", signal }, (client) => listFolders(client, account.roleOverrides)),
     checkScopes: (cursors, signal) => live.run({ doing: "asking whether folders changed", signal }, (client) => checkScopes(client, cursors)),
@@ -43,6 +47,8 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
       live.run({ doing: "reading a folder's changes", signal }, (client) => pullChanges(client, scope, cursor, page)),
     pullHistory: (scope, cursor, { signal, ...page }) =>
       importing.run({ doing: "importing a folder", signal }, (client) => pullHistory(client, listings, scope, cursor, page)),
+    fetchMessages: (scope, cursor, refs, signal) =>
+      freer().run({ doing: "reading messages again", signal }, (client) => fetchAgain(client, scope, cursor, refs)),
     fetchTexts: (scope, messages, { bytesMax, signal }) =>
       freer().run({ doing: "reading texts", signal }, (client) => fetchTexts(client, scope, messages, bytesMax)),
     openSource: (scope, ref, signal) => openSource(freer(), scope, ref, signal),

@@ -32,7 +32,7 @@ export async function findLanded(
   if (folder.uidValidity !== mark.uidValidity) throw new MailError("write_refused", { doing: `${doing} into a folder that was made anew meanwhile` });
   if (folder.uidNext - mark.uidNext > sinceMax)
     throw new MailError("write_refused", { doing: `${doing}: too much came meanwhile to see what is done` });
-  const arrived = await fetchMessages(client, mark.uidNext, folder.uidNext - 1);
+  const { messages: arrived } = await fetchMessages(client, mark.uidNext, folder.uidNext - 1);
   const free = new Set(arrived);
   const landed = new Map<string, string>();
   for (const message of messages) {

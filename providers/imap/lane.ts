@@ -23,6 +23,8 @@ export interface Lane {
   pending(): number;
   /** Hangs up, unless a call runs or waits; the next one connects anew. */
   rest(): Promise<void>;
+  /** True once a server with this capability was signed in to. */
+  offers(capability: string): boolean;
   /** False once the connection broke or the lane was closed. */
   isUsable(): boolean;
   close(): Promise<void>;
@@ -39,6 +41,7 @@ export function createLane(account: Account): Lane {
   let isClosed = false;
   let pending = 0;
   let tail: Promise<void> = Promise.resolve();
+  let offered: ReadonlySet<string> = new Set();
 
   async function openedClient(call: Call): Promise<ImapFlow> {
     if (isClosed) throw new MailError("unavailable", { doing: `${call.doing} on a closed connection` });
@@ -52,6 +55,7 @@ export function createLane(account: Account): Lane {
       if (client === opened) hasBroken = true;
     });
     client = opened;
+    offered = new Set(opened.capabilities.keys());
     hasBroken = false;
     return opened;
   }
@@ -97,6 +101,7 @@ export function createLane(account: Account): Lane {
       client = undefined;
       await logout(unused);
     },
+    offers: (capability) => offered.has(capability),
     isUsable: () => !isClosed && !hasBroken,
     async close() {
       isClosed = true;

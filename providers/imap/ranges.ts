@@ -91,7 +91,22 @@ export function highest(ranges: RefRanges): number | undefined {
   return ranges.at(-1)?.[1];
 }
 
-function mergeRanges(ranges: readonly [number, number][]): RefRanges {
+/** What both name. */
+export function intersectRanges(ranges: RefRanges, others: RefRanges): RefRanges {
+  const common: (readonly [number, number])[] = [];
+  let at = 0;
+  for (const [first, last] of ranges) {
+    while ((others[at]?.[1] ?? Number.POSITIVE_INFINITY) < first) at += 1;
+    for (let index = at; (others[index]?.[0] ?? Number.POSITIVE_INFINITY) <= last; index += 1) {
+      const [from, to] = others[index] as readonly [number, number];
+      common.push([Math.max(first, from), Math.min(last, to)]);
+    }
+  }
+  return common;
+}
+
+/** Ranges in any order as ascending, disjoint ones. */
+export function mergeRanges(ranges: readonly [number, number][]): RefRanges {
   const merged: [number, number][] = [];
   for (const [first, last] of ranges.toSorted((a, b) => a[0] - b[0])) {
     const previous = merged.at(-1);

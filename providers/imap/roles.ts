@@ -53,11 +53,22 @@ const rolesByName: Readonly<Record<string, FolderRole>> = {
 /** Folders that hold the account's own folders: a well-known name below one of them is as good as at the top. */
 const prefixes = new Set(["inbox", "[gmail]", "[google mail]"]);
 
+export interface RoleHints {
+  /** Where the account's own folders begin (RFC 2342): `INBOX.`, `mail/`, or nothing. */
+  readonly personalPrefix?: string;
+  /** At Gmail, All Mail is the only place of what was archived: there it is the archive, and not a copy of everything. */
+  readonly isGmail?: boolean;
+}
+
 /**
  * The role of each folder by path. What the customer set goes first, then what the server says, then the name in some forty languages, where the folder
  * lies at the top or right below INBOX or [Gmail]. A role that is guessed goes to one folder only, and never beside one that the server named.
  */
-export function detectRoles(folders: readonly ListedFolder[], overrides: Readonly<Record<string, FolderRole>>): ReadonlyMap<string, DetectedRole> {
+export function detectRoles(
+  folders: readonly ListedFolder[],
+  overrides: Readonly<Record<string, FolderRole>>,
+  { personalPrefix = "", isGmail = false }: RoleHints = {},
+): ReadonlyMap<string, DetectedRole> {
   const roles = new Map<string, DetectedRole>();
   const taken = new Set<FolderRole>();
   const settle = (path: string, role: FolderRole, roleSource: RoleSource) => {
@@ -72,11 +83,11 @@ export function detectRoles(folders: readonly ListedFolder[], overrides: Readonl
     if (roles.has(folder.path)) continue;
     if (folder.path.toUpperCase() === "INBOX") settle(folder.path, "inbox", "server");
     else {
-      const role = roleByFlags(folder.flags);
+      const role = roleByFlags(folder.flags, isGmail);
       if (role !== undefined) settle(folder.path, role, "server");
     }
   }
-  const guesses = folders.filter(({ path }) => !roles.has(path)).flatMap((folder) => guess(folder));
+  const guesses = folders.filter(({ path }) => !roles.has(path)).flatMap((folder) => guess(folder, personalPrefix));
   for (const { path, role } of guesses.toSorted((a, b) => a.rank - b.rank || compareRoles(a.role, b.role) || compareText(a.path, b.path))) {
     if (!taken.has(role) && !roles.has(path)) settle(path, role, "name");
   }
@@ -84,16 +95,18 @@ export function detectRoles(folders: readonly ListedFolder[], overrides: Readonl
   return roles;
 }
 
-function roleByFlags(flags: ReadonlySet<string>): FolderRole | undefined {
+function roleByFlags(flags: ReadonlySet<string>, isGmail: boolean): FolderRole | undefined {
   const named = [...flags].map((flag) => rolesByFlag[flag.toLowerCase()]).filter((role) => role !== undefined);
-  return named.toSorted(compareRoles)[0];
+  const role = named.toSorted(compareRoles)[0];
+  return isGmail && role === "all" ? "archive" : role;
 }
 
 /** A guess and how good it is: an exact name before a decorated one (`Sent Mail`), the top before a level below. */
-function guess(folder: ListedFolder): readonly { readonly path: string; readonly role: FolderRole; readonly rank: number }[] {
-  const parents = folder.delimiter === "" ? [] : folder.path.split(folder.delimiter).slice(0, -1);
+function guess(folder: ListedFolder, personalPrefix: string): readonly { readonly path: string; readonly role: FolderRole; readonly rank: number }[] {
+  const ownPath = folder.path.startsWith(personalPrefix) ? folder.path.slice(personalPrefix.length) : folder.path;
+  const parents = folder.delimiter === "" ? [] : ownPath.split(folder.delimiter).slice(0, -1);
   const isNested = parents.length > 1 || (parents.length === 1 && !prefixes.has((parents[0] ?? "").toLowerCase()));
-  if (isNested || folder.flags.has("\\Noselect") || folder.flags.has("\\NonExistent")) return [];
+  if (isNested || [...folder.flags].some((flag) => /^\\(noselect|nonexistent)$/i.test(flag))) return [];
   const ownName = folder.name.trim().normalize("NFKC").toLowerCase();
   const known = Object.hasOwn(rolesByName, ownName) ? rolesByName[ownName] : undefined;
   if (known !== undefined) return [{ path: folder.path, role: known, rank: parents.length }];

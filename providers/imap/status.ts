@@ -1,6 +1,9 @@
 import type { ImapFlow, StatusObject } from "imapflow";
 import type { ScopeState, SyncCursor } from "../../domain/sync.ts";
 import { readFolderCursor } from "./cursor.ts";
+import { isMissing } from "./errors.ts";
+import { byName } from "./folder.ts";
+import { listMailboxes } from "./list.ts";
 
 const statusQuery = { messages: true, uidNext: true, uidValidity: true, unseen: true, highestModseq: true } as const;
 
@@ -12,17 +15,21 @@ export async function checkScopes(client: ImapFlow, cursors: ReadonlyMap<string,
   // Of a selected folder STATUS tells what the session saw (RFC 9051 §6.3.11 warns of it), even after it was deleted. Nothing is ever expunged by
   // this CLOSE, because folders are selected read-only.
   if (client.mailbox !== false && cursors.has(client.mailbox.path)) await client.mailboxClose();
-  const listed =
-    cursors.size >= listStatusFrom && client.capabilities.has("LIST-STATUS") ? await listStatuses(client) : new Map<string, StatusObject>();
+  const listed = cursors.size >= listStatusFrom && client.capabilities.has("LIST-STATUS") ? await listStatuses(client) : new Map<string, Status>();
   const states: ScopeState[] = [];
   for (const [path, cursor] of cursors) {
     const status = listed.get(path) ?? (await askStatus(client, path));
     if (status === undefined) continue;
     // Refused for a reason of its own: whoever pulls the folder learns it.
-    if (status === false) states.push({ path, changed: true, total: 0, unseen: 0 });
-    else states.push({ path, changed: differs(cursor, toFolderState(status)), total: status.messages ?? 0, unseen: status.unseen ?? 0 });
+    if (status === false) states.push({ path, changed: true, total: 0, unseen: 0, countsFlags: true });
+    else states.push(toScopeState(path, cursor, status));
   }
   return states;
+}
+
+function toScopeState(path: string, cursor: SyncCursor, status: Status): ScopeState {
+  const countsFlags = status.modseq !== null && readFolderCursor(cursor).modseq !== null;
+  return { path, changed: differs(cursor, status), total: status.exists ?? 0, unseen: status.unseen, countsFlags };
 }
 
 /** What tells whether a folder changed; null where the server did not say. */
@@ -31,6 +38,10 @@ export interface FolderState {
   readonly uidNext: number | null;
   readonly modseq: bigint | null;
   readonly exists: number | null;
+}
+
+interface Status extends FolderState {
+  readonly unseen: number;
 }
 
 /** Whether a pull would find anything, as far as the numbers tell: flags show only where the server counts changes. */
@@ -43,25 +54,47 @@ export function differs(cursor: SyncCursor, state: FolderState): boolean {
   return state.modseq !== null && known.modseq !== null && state.modseq !== BigInt(known.modseq);
 }
 
-async function listStatuses(client: ImapFlow): Promise<ReadonlyMap<string, StatusObject>> {
-  const folders = await client.list({ listOnly: true, statusQuery });
-  return new Map(folders.flatMap(({ path, status }) => (status?.uidValidity === undefined ? [] : [[path, status] as const])));
+async function listStatuses(client: ImapFlow): Promise<ReadonlyMap<string, Status>> {
+  const items = ["MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN", ...(client.capabilities.has("CONDSTORE") ? ["HIGHESTMODSEQ"] : [])];
+  const statuses = new Map<string, Status>();
+  for (const { path, status } of await listMailboxes(client, "*", items)) {
+    if (status?.get("UIDVALIDITY") !== undefined) statuses.set(path, readStatus(status));
+  }
+  return statuses;
 }
 
-async function askStatus(client: ImapFlow, path: string): Promise<StatusObject | false | undefined> {
+function readStatus(status: ReadonlyMap<string, string>): Status {
+  const digits = (item: string) => /^\d{1,19}$/.exec(status.get(item) ?? "")?.[0];
+  const number = (item: string) => {
+    const text = digits(item);
+    return text === undefined ? null : Number(text);
+  };
+  const modseq = digits("HIGHESTMODSEQ");
+  return {
+    uidValidity: digits("UIDVALIDITY") ?? null,
+    uidNext: number("UIDNEXT"),
+    modseq: modseq === undefined ? null : BigInt(modseq),
+    exists: number("MESSAGES"),
+    unseen: number("UNSEEN") ?? 0,
+  };
+}
+
+async function askStatus(client: ImapFlow, path: string): Promise<Status | false | undefined> {
   try {
-    return await client.status(path, statusQuery);
+    const status = await byName(client, path, () => client.status(path, statusQuery));
+    return status === false ? false : toStatus(status);
   } catch (error) {
-    if (error instanceof Error && (error as { code?: unknown }).code === "NotFound") return undefined;
+    if (isMissing(error)) return undefined;
     throw error;
   }
 }
 
-function toFolderState(status: StatusObject): FolderState {
+function toStatus(status: StatusObject): Status {
   return {
     uidValidity: status.uidValidity?.toString() ?? null,
     uidNext: status.uidNext ?? null,
     modseq: status.highestModseq ?? null,
     exists: status.messages ?? null,
+    unseen: status.unseen ?? 0,
   };
 }

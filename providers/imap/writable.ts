@@ -3,7 +3,7 @@ import { MailError } from "../../domain/errors.ts";
 import type { WriteScope } from "../../domain/message-action.ts";
 import type { RefRanges } from "../../domain/sync.ts";
 import { readFolderCursor } from "./cursor.ts";
-import { selectFolder } from "./folder.ts";
+import { byName, selectFolder } from "./folder.ts";
 import { toRanges } from "./ranges.ts";
 import { searchUids } from "./search.ts";
 
@@ -13,7 +13,7 @@ import { searchUids } from "./search.ts";
  * another message's.
  */
 export async function inWritableFolder<T>(client: ImapFlow, scope: WriteScope, doing: string, work: () => Promise<T>): Promise<T> {
-  const selected = await client.mailboxOpen(scope.path);
+  const selected = await byName(client, scope.path, () => client.mailboxOpen(scope.path));
   try {
     if (selected.uidValidity?.toString() !== readFolderCursor(scope.cursor).uidValidity) {
       throw new MailError("unavailable", { doing: `${doing} in a folder that was made anew meanwhile` });

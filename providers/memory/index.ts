@@ -4,7 +4,7 @@ import { MailError } from "../../domain/errors.ts";
 import type { RemoteFolder } from "../../domain/folder.ts";
 import type { RemoteMessage } from "../../domain/message.ts";
 import type { FlagsChange, WriteRef, WriteResult, WriteScope, WriteTarget } from "../../domain/message-action.ts";
-import type { ChangePage, RefRanges, ScopeState, SyncCursor, SyncScope } from "../../domain/sync.ts";
+import type { ChangePage, FetchedMessages, RefRanges, ScopeState, SyncCursor, SyncScope } from "../../domain/sync.ts";
 import type { AccountReport, MailProvider, OpenOptions, PageOptions, ProviderDefinition, WatchOptions } from "../provider.ts";
 import { type MemoryMailbox, memoryMailbox, type StoredFolder, type StoredMessage } from "./store.ts";
 
@@ -75,12 +75,14 @@ function open(settings: MemorySettings, credentials: MemoryCredentials, options:
         const { uidValidity, below } = historyCursor.parse(cursor);
         if (folder.uidValidity !== uidValidity) throw new MailError("unavailable", { doing: "importing a folder that was made anew meanwhile" });
         const older = [...folder.messages.values()].filter((message) => message.uid < below).toReversed();
-        const messages = older.slice(0, page.limit);
-        return {
-          messages: messages.map(toRemote),
-          cursor: { uidValidity, below: messages.at(-1)?.uid ?? 1 },
-          more: older.length > messages.length,
-        };
+        const listed = older.slice(0, page.limit);
+        return { ...read(listed), cursor: { uidValidity, below: listed.at(-1)?.uid ?? 1 }, more: older.length > listed.length };
+      }),
+    fetchMessages: (scope, cursor, refs, signal) =>
+      ask("reading messages again", signal, () => {
+        const folder = folderAt(mailbox, scope);
+        if (folder.uidValidity !== folderCursor.parse(cursor).uidValidity) return { messages: [], skipped: [] };
+        return read(refs.flatMap((ref) => folder.messages.get(Number(ref)) ?? []));
       }),
     fetchTexts: (scope, messages, { bytesMax, signal }) =>
       ask("reading texts", signal, () => {
@@ -235,6 +237,8 @@ function listFolders(mailbox: MemoryMailbox, { roleOverrides }: OpenOptions): re
       role: override ?? role,
       roleSource: override !== undefined ? "override" : role === "none" ? "none" : "server",
       selectable: true,
+      isShared: false,
+      stableId: null,
     };
   });
 }
@@ -244,7 +248,7 @@ function checkScopes(mailbox: MemoryMailbox, cursors: ReadonlyMap<string, SyncCu
     const folder = mailbox.folders.get(path);
     if (folder === undefined) return [];
     const unseen = [...folder.messages.values()].filter((message) => !message.flags.includes("seen")).length;
-    return [{ path, changed: differs(folder, cursor), total: folder.messages.size, unseen }];
+    return [{ path, changed: differs(folder, cursor), total: folder.messages.size, unseen, countsFlags: true }];
   });
 }
 
@@ -255,7 +259,7 @@ function differs(folder: StoredFolder, cursor: SyncCursor): boolean {
 
 function pullChanges(folder: StoredFolder, cursor: SyncCursor | undefined, { limit, isThorough }: PageOptions): ChangePage {
   const { uidValidity, uidNext, modseq } = folder;
-  const empty = { added: [], flagChanges: [], removed: [], present: undefined, historyCursor: undefined, total: folder.messages.size };
+  const empty = { added: [], flagChanges: [], removed: [], skipped: [], present: undefined, historyCursor: undefined, total: folder.messages.size };
   const now = { uidValidity, uidNext, modseq, exists: folder.messages.size };
   const known = cursor === undefined ? undefined : folderCursor.parse(cursor);
   if (known === undefined || known.uidValidity !== uidValidity) {
@@ -266,13 +270,13 @@ function pullChanges(folder: StoredFolder, cursor: SyncCursor | undefined, { lim
   const added = arrived.slice(0, limit);
   if (added.length < arrived.length) {
     const next = { ...known, uidNext: (added.at(-1)?.uid ?? 0) + 1, exists: known.exists + added.length };
-    return { ...empty, added: added.map(toRemote), cursor: next, more: true, reset: false };
+    return { ...empty, ...asAdded(read(added)), cursor: next, more: true, reset: false };
   }
   const flagChanges = messages.filter((message) => message.uid < known.uidNext && message.modseq > known.modseq);
   const isCountRight = isThorough !== true && known.exists + added.length === messages.length;
   return {
     ...empty,
-    added: added.map(toRemote),
+    ...asAdded(read(added)),
     flagChanges: flagChanges.map(({ uid, flags }) => ({ ref: String(uid), flags })),
     present: isCountRight ? undefined : toRanges(messages.map((message) => message.uid)),
     cursor: now,
@@ -305,6 +309,18 @@ async function watch(mailbox: MemoryMailbox, options: WatchOptions): Promise<voi
     clearInterval(timer);
     mailbox.listeners.delete(onEvent);
   }
+}
+
+/** Messages as far as they can be read. */
+function read(messages: readonly StoredMessage[]): FetchedMessages {
+  return {
+    messages: messages.filter(({ isUnreadable }) => !isUnreadable).map(toRemote),
+    skipped: messages.filter(({ isUnreadable }) => isUnreadable).map(({ uid }) => ({ ref: String(uid), code: "unavailable", serverSaid: null })),
+  };
+}
+
+function asAdded({ messages, skipped }: FetchedMessages): Pick<ChangePage, "added" | "skipped"> {
+  return { added: messages, skipped };
 }
 
 function toRemote(message: StoredMessage): RemoteMessage {

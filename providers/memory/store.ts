@@ -27,6 +27,8 @@ export interface StoredMessage {
   readonly textPart: TextPart | null;
   readonly parts: ReadonlyMap<string, Buffer>;
   flags: Flags;
+  /** Listed, and given to nobody. */
+  isUnreadable: boolean;
   /** The mailbox's counter when the message last changed, as a MODSEQ. */
   modseq: number;
 }
@@ -62,6 +64,7 @@ export interface MemoryMailbox {
   renameFolder(path: string, to: string): void;
   /** As MOVE does it; answers with the new UID. */
   move(path: string, uid: number, to: string): number;
+  setUnreadable(path: string, uid: number, isUnreadable: boolean): void;
   createFolder(path: string, role?: FolderRole): void;
   /** What a server does that lost count: the same messages under new UIDs and a new UIDVALIDITY. */
   renumber(path: string): void;
@@ -152,6 +155,10 @@ function createMailbox(): MemoryMailbox {
       mailbox.expunge(path, [uid]);
       return newUid;
     },
+    setUnreadable(path, uid, isUnreadable) {
+      const message = folderAt(path).messages.get(uid);
+      if (message !== undefined) message.isUnreadable = isUnreadable;
+    },
     createFolder(path, role = "none") {
       if (folders.has(path)) return;
       lastUidValidity += 1;
@@ -185,6 +192,7 @@ function toStored(uid: number, modseq: number, message: NewMessage): StoredMessa
     uid,
     modseq,
     text,
+    isUnreadable: false,
     envelope: { ...emptyEnvelope, ...message.envelope },
     receivedAt: message.receivedAt ?? new Date().toISOString(),
     source: message.source ?? `Subject: ${message.envelope?.subject ?? ""}\r\n\r\n${text}`,

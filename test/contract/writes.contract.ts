@@ -137,6 +137,8 @@ export function describeMailWrites(backend: WritingBackend): void {
 
     test("touches nothing in a folder that was made anew, where a ref means another message [row 46]", async () => {
       const { path, refs, mirror, scope } = await newFolder(1);
+      // Dovecot now and then loses what lies in a new folder whose namesake was deleted under a session that had it open.
+      await provider.yieldConnections();
       await mailbox.deleteFolder(path);
       await mailbox.createFolder(path);
       await mailbox.append(path, { subject: "another one" });

@@ -73,6 +73,6 @@ describe("folders", () => {
     ["important", true, false],
     ["none", false, false],
   ] as const)("a %s folder that can be selected (%s) is read: %s", (role, selectable, expected) => {
-    expect(isSyncedByDefault({ role, selectable })).toBe(expected);
+    expect(isSyncedByDefault({ role, selectable, isShared: false })).toBe(expected);
   });
 });

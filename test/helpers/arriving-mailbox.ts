@@ -30,7 +30,7 @@ export async function newArrivingMailbox(db: Database, customerId: CustomerId) {
   const inHistory = (messages: readonly RemoteMessage[]) => {
     const previous = { history: pages };
     pages += 1;
-    return storeHistory(db, owner, folder, previous, { messages, cursor: { history: pages }, more: true });
+    return storeHistory(db, owner, folder, previous, { messages, skipped: [], cursor: { history: pages }, more: true });
   };
   return {
     id: mailboxId,
@@ -48,7 +48,7 @@ export async function newArrivingMailbox(db: Database, customerId: CustomerId) {
         db,
         owner,
         known,
-        { ...page, cursor: { live: livePages }, historyCursor: undefined },
+        { ...page, skipped: [], cursor: { live: livePages }, historyCursor: undefined },
         { snippets: new Map(), kept: new Map() },
       );
     },

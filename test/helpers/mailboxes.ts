@@ -36,7 +36,7 @@ export async function fillMailbox(
     .values({ id, customer_id: customerId, email, provider: "memory", settings: "{}", sync: JSON.stringify(defaultSyncSettings) })
     .execute();
   const listed = Object.entries(roles).map(([path, role]) => ({
-    ...{ path, name: path, delimiter: "/", role, roleSource: "name" as const, selectable: true },
+    ...{ path, name: path, delimiter: "/", role, roleSource: "name" as const, selectable: true, isShared: false, stableId: null },
   }));
   await db.transaction().execute((trx) => saveFolders(trx, { customerId, mailboxId: id }, listed, defaultSyncSettings));
   await db.updateTable("folders").set({ history_cursor: "{}", import_state: "importing" }).where("mailbox_id", "=", id).execute();
@@ -48,7 +48,7 @@ export async function fillMailbox(
       ...{ id: row.id, path: row.path, role: row.role, cursor: null, historyCursor: {}, importState: "importing" as const },
       ...{ wasComplete: false, generation: row.generation, writes: 0, quietBefore: null, heldSince: null, isHoldOver: false, isResting: false },
     };
-    await storeHistory(db, owner, folder, {}, { messages, cursor: {}, more: false });
+    await storeHistory(db, owner, folder, {}, { messages, skipped: [], cursor: {}, more: false });
   }
   const folders = Object.fromEntries(rows.map((row) => [row.path, row.id])) as FilledMailbox["folders"];
   return { id, customerId, folders };

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { catalogue, type MailErrorCode } from "../../domain/errors.ts";
 import { startWholeApi, type WholeApi } from "../api/engine.ts";
 import { createMailUser, dovecot } from "../helpers/dovecot.ts";
-import { imapThatSays, type ScriptedServer, smtpThatSays } from "./scripted-server.ts";
+import { imapThatSays, type ScriptedServer, smtpThatSays } from "../helpers/scripted-server.ts";
 
 let api: WholeApi;
 let key: string;

@@ -5,10 +5,10 @@ import { keyScopes } from "../../domain/access.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { createMailUser, deliver, dovecot } from "../helpers/dovecot.ts";
 import { type SpawnedApi, type SpawnedProcess, spawnApi, spawnWorker } from "../helpers/processes.ts";
+import { imapThatSays, type ScriptedServer, smtpThatSays } from "../helpers/scripted-server.ts";
 import { connectTemporal, type TemporalConnection, temporalAddress, temporalNamespace } from "../helpers/temporal.ts";
 import { until } from "../helpers/wait.ts";
 import { type Receiver, startReceiver } from "../webhooks/receiver.ts";
-import { imapThatSays, type ScriptedServer, smtpThatSays } from "./scripted-server.ts";
 import { databaseTraces, findTraces, type Trace, temporalTraces } from "./traces.ts";
 
 const word = (name: string) => `${name}-${randomBytes(9).toString("hex")}`;

@@ -1,47 +1,100 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 
 /** A mail server that says what a test tells it to, for what no real one can be brought to say. */
 export interface ScriptedServer extends AsyncDisposable {
   readonly port: number;
   /** Every line that clients sent. */
   readonly heard: readonly string[];
+  /** Clients that are connected now. */
+  readonly open: number;
+  /** Clients that were connected so far. */
+  readonly connections: number;
+  /** Breaks every connection; new ones are taken. */
+  cut(): void;
 }
 
-/** What is said to a line; undefined for silence, null to hang up. */
-export type Script = (line: string) => string | undefined | null;
+/**
+ * What is said to a line: text (each character one byte), undefined for silence, null to hang up. An object says more of how: byte by byte with pauses,
+ * or and then hangs up.
+ */
+export type Reply = string | undefined | null | { readonly said: string; readonly byteEveryMs?: number; readonly thenHangUp?: boolean };
+
+export type Script = (line: string) => Reply;
+
+/** One client's connection, for scripts that remember who they talk to, or speak without being asked. */
+export interface Connection {
+  say(reply: Reply): void;
+  onClose(listener: () => void): void;
+}
 
 /** A server that greets and answers line by line. */
-export async function scriptedServer(greeting: string | null, script: Script): Promise<ScriptedServer> {
+export async function scriptedServer(greeting: Reply, script: Script): Promise<ScriptedServer> {
+  return scriptedSessions(greeting, () => script);
+}
+
+/** The same with a script of its own for every connection. */
+export async function scriptedSessions(greeting: Reply, begin: (connection: Connection) => Script): Promise<ScriptedServer> {
   const heard: string[] = [];
   const sockets = new Set<Socket>();
+  let connections = 0;
   const server = createServer((socket) => {
+    connections += 1;
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket)).on("error", () => {});
-    if (greeting === null) return void socket.destroy();
-    socket.write(greeting);
+    // What is said keeps its order, even when one answer takes its time.
+    let said = Promise.resolve();
+    const say = (reply: Reply) => {
+      said = said.then(() => speak(socket, reply));
+    };
+    const answer = begin({ say, onClose: (listener) => socket.once("close", listener) });
+    say(greeting);
     let rest = "";
     socket.setEncoding("latin1").on("data", (text: string) => {
       const lines = `${rest}${text}`.split("\r\n");
       rest = lines.pop() ?? "";
       for (const line of lines) {
         heard.push(line);
-        const said = script(line);
-        if (said === null) return void socket.end();
-        if (said !== undefined) socket.write(said);
+        say(answer(line));
       }
     });
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
   return {
     port: (server.address() as AddressInfo).port,
     heard,
+    get open() {
+      return sockets.size;
+    },
+    get connections() {
+      return connections;
+    },
+    cut,
     async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
+      cut();
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+async function speak(socket: Socket, reply: Reply): Promise<void> {
+  if (reply === undefined || socket.destroyed) return;
+  if (reply === null) return void socket.end();
+  if (typeof reply === "string") return void socket.write(reply, "latin1");
+  if (reply.byteEveryMs === undefined) socket.write(reply.said, "latin1");
+  else {
+    for (const byte of reply.said) {
+      if (socket.destroyed) return;
+      socket.write(byte, "latin1");
+      await delay(reply.byteEveryMs);
+    }
+  }
+  if (reply.thenHangUp === true) socket.end();
 }
 
 /** An IMAP server that answers a sign-in with `said`, in which `{tag}` stands for the command's tag and `{line}` for the whole of it. */

@@ -1,0 +1,219 @@
+import { afterEach, describe, expect, test } from "vitest";
+import type { SyncCursor } from "../../../domain/sync.ts";
+import { imap } from "../../../providers/imap/index.ts";
+import type { MailProvider } from "../../../providers/provider.ts";
+import { createMirror } from "../../contract/mirror.ts";
+import {
+  honestly,
+  type MisbehavingImap,
+  type MisbehavingOptions,
+  misbehavingImap,
+  type ScriptedFolder,
+  scriptedFolder,
+  usualCapabilities,
+} from "../../helpers/misbehaving-imap.ts";
+
+const cleanUps: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0)) await cleanUp();
+});
+
+async function serve(options: MisbehavingOptions = {}): Promise<MisbehavingImap> {
+  const server = await misbehavingImap(options);
+  cleanUps.unshift(async () => server[Symbol.asyncDispose]());
+  return server;
+}
+
+function open(server: MisbehavingImap, more: object = {}): MailProvider {
+  const { settings, credentials } = imap.split(
+    { password: "secret", imap: { host: "127.0.0.1", port: server.port, security: "none", allowInsecure: true }, ...more },
+    "ann@example.test",
+  );
+  const provider = imap.open(settings, credentials, { resolveHost: async (host) => ({ address: host, family: 4 }), roleOverrides: {} });
+  cleanUps.unshift(() => provider.close());
+  return provider;
+}
+
+const inbox = { path: "INBOX" };
+const without = (...names: readonly string[]) => usualCapabilities.filter((name) => !names.includes(name));
+
+async function settled(server: MisbehavingImap, provider = open(server)) {
+  const mirror = createMirror(provider, inbox);
+  await mirror.settle();
+  return { provider, mirror };
+}
+
+const listedBy = async (server: MisbehavingImap) => (await open(server).listFolders()).map(({ path }) => path);
+
+describe("folders", () => {
+  test("of a server with a personal namespace are all seen, INBOX too, with the roles of their own names [row 66]", async () => {
+    const folders = ["INBOX", "INBOX.Sent", "INBOX.Papierkorb", "INBOX.Projects", "INBOX.Projects.Sent"].map((name) =>
+      scriptedFolder(name, { delimiter: "." }),
+    );
+    const server = await serve({ folders, namespace: '(("INBOX." ".")) NIL NIL' });
+    const provider = open(server);
+    const roles = (await provider.listFolders()).map(({ path, role }) => [path, role]);
+    expect(Object.fromEntries(roles)).toEqual({
+      INBOX: "inbox",
+      "INBOX.Sent": "sent",
+      "INBOX.Papierkorb": "trash",
+      "INBOX.Projects": "none",
+      "INBOX.Projects.Sent": "none",
+    });
+    server.append("INBOX.Sent");
+    const mirror = createMirror(provider, { path: "INBOX.Sent" });
+    await mirror.settle();
+    expect(mirror.listed).toEqual(["1"]);
+  });
+
+  test("of others are marked, read by their own paths, and never taken for the account's own", async () => {
+    const names = ["INBOX", "INBOX.Sent", "shared.info", "shared.Sent", "user.bob.Trash"];
+    const folders = names.map((name) => scriptedFolder(name, { delimiter: "." }));
+    const server = await serve({ folders, namespace: '(("INBOX." ".")) (("user." ".")) (("shared." "."))' });
+    // As Cyrus and Courier do, `*` shows the account's own only.
+    server.fault = ({ verb, args }, honest) =>
+      verb === "LIST" && args[1] === "*"
+        ? honest()
+            .split("\r\n")
+            .filter((line) => !/"(shared|user)\./.test(line))
+            .join("\r\n")
+        : honestly;
+    const provider = open(server);
+    const found = (await provider.listFolders()).map(({ path, role, isShared }) => [path, role, isShared]);
+    expect(found.toSorted()).toEqual([
+      ["INBOX", "inbox", false],
+      ["INBOX.Sent", "sent", false],
+      ["shared.Sent", "none", true],
+      ["shared.info", "none", true],
+      ["user.bob.Trash", "none", true],
+    ]);
+    server.append("shared.info", 2);
+    const mirror = createMirror(provider, { path: "shared.info" });
+    await mirror.settle();
+    expect(mirror.listed).toEqual(["2", "1"]);
+  });
+
+  const oddNames: readonly Partial<ScriptedFolder>[] = [
+    { name: 'He said "no"' },
+    { name: "back\\slash" },
+    { name: "100% of *" },
+    { name: "R&D", wireName: "R&D" },
+    { name: "A&-B", wireName: "A&-B&" },
+    { name: "Entw\u00fcrfe", wireName: Buffer.from("Entw\u00fcrfe").toString("latin1") },
+    { name: "Entw\u00fcrfe 2" },
+    { name: "\u53d7\u4fe1", delimiter: null },
+    { name: " leading and trailing " },
+    { name: "/rooted" },
+    { name: "NIL" },
+    { name: "{3}" },
+    { name: "a(b)c[d]" },
+    { name: "\ud83d\udc4d & co" },
+  ];
+
+  for (const capabilities of [
+    usualCapabilities,
+    without("UTF8=ACCEPT", "ENABLE", "LIST-STATUS", "SPECIAL-USE", "LIST-EXTENDED", "CONDSTORE", "ESEARCH"),
+  ]) {
+    const kind = capabilities.includes("UTF8=ACCEPT") ? "with UTF8=ACCEPT" : "in modified UTF-7";
+    test(`of any name are listed, read and asked about ${kind} [row 77]`, async () => {
+      const odd = oddNames.filter(({ wireName }) => wireName === undefined || !capabilities.includes("UTF8=ACCEPT"));
+      const folders = [scriptedFolder("INBOX"), ...odd.map((folder) => scriptedFolder(folder.name ?? "", folder))];
+      const server = await serve({ folders, capabilities });
+      const provider = open(server);
+      for (const { name } of folders) server.append(name);
+      const paths = (await provider.listFolders()).map(({ path }) => path);
+      expect(paths).toHaveLength(folders.length);
+      const cursors = new Map<string, SyncCursor>();
+      for (const path of paths) {
+        const mirror = createMirror(provider, { path });
+        await mirror.settle();
+        expect(mirror.listed, path).toEqual(["1"]);
+        cursors.set(path, mirror.cursor as SyncCursor);
+      }
+      const states = await provider.checkScopes(cursors);
+      expect(states.map(({ path, changed, total }) => [path, changed, total])).toEqual(paths.map((path) => [path, false, 1]));
+    });
+  }
+
+  test("that hold no mail or do not exist are told apart from those that do", async () => {
+    const server = await serve({
+      folders: [
+        scriptedFolder("INBOX"),
+        scriptedFolder("[Gmail]", { flags: ["\\Noselect", "\\HasChildren"] }),
+        scriptedFolder("ghost", { flags: ["\\NonExistent"] }),
+        scriptedFolder("GHOST2", { flags: ["\\NONEXISTENT", "\\Subscribed"] }),
+      ],
+    });
+    const found = (await open(server).listFolders()).map(({ path, selectable }) => [path, selectable]);
+    expect(found).toEqual([
+      ["INBOX", true],
+      ["[Gmail]", false],
+    ]);
+  });
+
+  test("keep their ids through a rename where the server gives them (RFC 8474)", async () => {
+    const server = await serve({
+      capabilities: [...usualCapabilities, "OBJECTID"],
+      folders: [scriptedFolder("INBOX", { mailboxId: "F1" }), scriptedFolder("Old name", { mailboxId: "F2" })],
+    });
+    const provider = open(server);
+    const ids = async () => (await provider.listFolders()).map(({ path, stableId }) => [path, stableId]);
+    expect(await ids()).toEqual([
+      ["INBOX", "F1"],
+      ["Old name", "F2"],
+    ]);
+    server.folders[1] = { ...server.folder("Old name"), name: "New name" };
+    expect(await ids()).toEqual([
+      ["INBOX", "F1"],
+      ["New name", "F2"],
+    ]);
+    expect(provider.capabilities.stableIds).toBe(true);
+  });
+
+  test("of 10,000 are listed at once and asked about in one question", async () => {
+    const names = ["INBOX", ...Array.from({ length: 10_000 }, (_, index) => `Archive/${index % 100}/case ${index}`)];
+    const server = await serve({ folders: names.map((name) => scriptedFolder(name)) });
+    const provider = open(server);
+    const before = performance.now();
+    const listed = await provider.listFolders();
+    expect(listed).toHaveLength(names.length);
+    const cursor = (await provider.pullChanges(inbox, undefined, { limit: 10 })).cursor;
+    server.append("Archive/7/case 7");
+    const states = await provider.checkScopes(new Map(names.map((name) => [name, cursor])));
+    expect(states.filter(({ changed }) => changed).map(({ path }) => path)).toEqual(["Archive/7/case 7"]);
+    expect(performance.now() - before).toBeLessThan(20_000);
+    expect(server.heard.filter((line) => / STATUS /.test(line) && !/ LIST /.test(line))).toEqual([]);
+  });
+
+  test("end with a clear answer where the server never stops naming them", async () => {
+    const server = await serve();
+    server.fault = ({ verb }) => (verb === "LIST" ? `${'* LIST () "/" "x"\r\n'.repeat(100_002)}{tag} OK done\r\n` : honestly);
+    await expect(open(server).listFolders()).rejects.toMatchObject({ code: "invalid_response" });
+  });
+
+  test.each([
+    ["[NONEXISTENT] Unknown Mailbox: gone (Failure)"],
+    ["Mailbox does not exist"],
+    ["SELECT failed. Folder gone doesn't exist"],
+    ["gone: kein solcher Ordner"],
+  ])("that vanished are told as gone, however the server words it: %s [row 56]", async (wording) => {
+    const server = await serve({ folders: [scriptedFolder("INBOX"), scriptedFolder("gone")] });
+    const { provider } = await settled(server);
+    const cursor = (await provider.pullChanges({ path: "gone" }, undefined, { limit: 10 })).cursor;
+    server.folders.splice(1, 1);
+    server.fault = ({ verb, args }) => (["EXAMINE", "STATUS"].includes(verb) && args[0] === "gone" ? `{tag} NO ${wording}\r\n` : honestly);
+    await expect(provider.pullChanges({ path: "gone" }, cursor, { limit: 10 })).rejects.toMatchObject({ code: "not_found" });
+    expect(await provider.checkScopes(new Map([["gone", cursor]]))).toEqual([]);
+    await expect(provider.pullChanges(inbox, undefined, { limit: 10 })).resolves.toMatchObject({ reset: true });
+  });
+
+  test("say so when Gmail hides All Mail, and take it for the archive when it does not [row 20]", async () => {
+    const gmail = [...usualCapabilities, "X-GM-EXT-1"];
+    const folders = [scriptedFolder("INBOX"), scriptedFolder("[Gmail]/Sent Mail", { flags: ["\\Sent"] })];
+    const hidden = await serve({ capabilities: gmail, folders });
+    await expect(open(hidden).verify()).rejects.toMatchObject({ code: "all_mail_hidden", fix: expect.stringContaining("Show in IMAP") });
+    const shown = await serve({ capabilities: gmail, folders: [...folders, scriptedFolder("[Gmail]/All Mail", { flags: ["\\All"] })] });
+    expect((await open(shown).listFolders()).find(({ path }) => path === "[Gmail]/All Mail")?.role).toBe("archive");
+    expect(await listedBy(shown)).toHaveLength(3);
+  });
+});
