@@ -9,6 +9,7 @@ import { unseal } from "../db/secrets.ts";
 import { settleSettings } from "../db/settle-settings.ts";
 import { settleMessages } from "../db/unsettled.ts";
 import { assignShard, leaveShard, notifyShardOf, recordWatchState } from "../db/watches.ts";
+import { contentTarget, keepsAnything } from "../domain/content-plan.ts";
 import { isMailErrorCode, toProblem } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import { defaultSyncSettings, isRealtime, lookEveryMs, reachesFurther } from "../domain/sync-settings.ts";
@@ -151,7 +152,11 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
     async classifyMessages({ mailboxId }: MailboxRef & { readonly isSearchComplete: boolean }): Promise<ClassifyResult> {
       const mailbox = await findWorkMailbox(db, mailboxId);
       if (mailbox === undefined) return { told: 0, more: false };
-      const teller = { mailboxId, customerId: mailbox.customerId, account: mailbox.account, self: mailbox.self };
+      const teller = {
+        ...{ mailboxId, customerId: mailbox.customerId, account: mailbox.account, self: mailbox.self },
+        hidesAttachments: mailbox.sync.attachments === "skip",
+        keepsContent: keepsAnything(contentTarget(mailbox.sync)),
+      };
       let told = 0;
       for (let batches = 0; batches < batchesMax; batches += 1) {
         const batch = await settleMessages(db, teller);

@@ -1,3 +1,4 @@
+import { sql } from "kysely";
 import { type ToldMessage, toToldMessage } from "../domain/events.ts";
 import type { MessageId } from "../domain/ids.ts";
 import { type FoundMessage, findMessages, type MessageFilter, type MessageOrder } from "./message-search.ts";
@@ -42,7 +43,7 @@ export function readMessage(row: MessageRow): ToldMessage {
     flags: row.flags,
     sizeBytes: row.size_bytes,
     receivedAt: row.received_at,
-    attachments: row.attachments,
+    attachments: row.hides_attachments ? [] : row.attachments,
     snippet: row.snippet,
     traits: row.traits,
     defects: row.defects,
@@ -58,6 +59,7 @@ function selectMessages(db: ScopedConnection) {
     .selectFrom("messages as m")
     .innerJoin("mailboxes as b", "b.id", "m.mailbox_id")
     .innerJoin("folders as f", "f.id", "m.main_folder_id")
+    .select(sql<boolean>`coalesce(b.sync ->> 'attachments', 'metadata') = 'skip'`.as("hides_attachments"))
     .select(["b.external_id", "f.path", "f.id as folder_id", "f.role as folder_role"])
     .select([
       "m.id",

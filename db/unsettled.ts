@@ -16,6 +16,10 @@ export interface Teller extends EventSource {
   readonly mailboxId: MailboxId;
   readonly account: string | null;
   readonly self: Self;
+  /** The settings do not want attachments so much as listed. */
+  readonly hidesAttachments?: boolean;
+  /** The settings keep more of a message than what a list shows. */
+  readonly keepsContent?: boolean;
 }
 
 export interface SettledBatch {
@@ -89,7 +93,7 @@ export async function settleBatch(trx: Database, teller: Teller): Promise<Settle
     if (event !== undefined) events.push(event);
     verdicts.push(toVerdict(row.id, known.isNew, verdict, event));
   }
-  await writeVerdicts(trx, verdicts);
+  await writeVerdicts(trx, verdicts, teller.keepsContent === true);
   const wasDeleted = new Map(rows.map((row) => [row.id, row.is_deleted]));
   await refreshThreads(
     trx,
@@ -147,7 +151,7 @@ function toldMessage(teller: Teller, row: MessageRow, main: Location, direction:
     flags: main.flags,
     sizeBytes: row.size_bytes,
     receivedAt: row.received_at,
-    attachments: row.attachments,
+    attachments: teller.hidesAttachments === true ? [] : row.attachments,
     snippet: row.snippet,
     traits: row.traits,
     defects: row.defects,
@@ -191,7 +195,7 @@ function toVerdict(id: MessageId, isNew: boolean, verdict: Settlement, event: Ev
   }
 }
 
-async function writeVerdicts(trx: Database, verdicts: readonly Verdict[]): Promise<void> {
+async function writeVerdicts(trx: Database, verdicts: readonly Verdict[], keepsContent: boolean): Promise<void> {
   await sql`
     update messages m set
       state = v.state,
@@ -203,9 +207,26 @@ async function writeVerdicts(trx: Database, verdicts: readonly Verdict[]): Promi
       flags = coalesce(v.flags, m.flags),
       told_at = case when v.is_told then now() else m.told_at end,
       is_untold = v.is_untold,
+      content_state = case
+        when v.is_deleted then null
+        when m.is_deleted and ${keepsContent} then 'pending'
+        -- It could not be had where it lay before.
+        when m.content_state = 'failed' and (v.main_folder_id, v.main_ref) is distinct from (m.main_folder_id, m.main_ref) then 'pending'
+        else m.content_state end,
       missing_since = case when v.state = 'missing' then now() end
     from jsonb_to_recordset(${JSON.stringify(verdicts)}::jsonb) as v (id text, state text, is_deleted boolean, direction text, special_use text,
       main_folder_id text, main_ref text, flags text[], is_told boolean, is_untold boolean)
     where m.id = v.id
   `.execute(trx);
+  await dropContent(
+    trx,
+    verdicts.filter(({ is_deleted }) => is_deleted).map(({ id }) => id),
+  );
+}
+
+/** What was kept of a message goes with it; its text after the days in which a delivery may want it. */
+async function dropContent(trx: Database, ids: readonly MessageId[]): Promise<void> {
+  if (ids.length === 0) return;
+  await trx.deleteFrom("message_blobs").where("message_id", "in", ids).execute();
+  await sql`update message_texts set is_kept = false, created_at = now() where message_id = any(${ids}::text[]) and is_kept`.execute(trx);
 }

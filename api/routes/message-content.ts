@@ -123,7 +123,7 @@ export const messageContentRoutes = [
       const message = await findMessage(db, params.id);
       if (message === undefined) throw notFound("message");
       const attachment = message.attachments.find(({ part }) => part === params.part);
-      if (attachment === undefined) throw notFound("attachment");
+      if (attachment === undefined || message.hides_attachments) throw notFound("attachment");
       const named = { contentType: attachment.contentType, fileName: attachment.fileName ?? `attachment-${attachment.part}` };
       await deps.streams.use(async () => sendContent(request, response, await messageContent(deps, message, attachment.part, named)));
       return answered;

@@ -8,7 +8,9 @@ import { openContent } from "../../blobs/vault.ts";
 import { forgetMessages } from "../../db/forget-messages.ts";
 import { forgetMailbox } from "../../db/mailbox-state.ts";
 import { findBlob, sourcePart } from "../../db/message-blobs.ts";
+import { findMessage, readMessage } from "../../db/messages.ts";
 import { rotateKeys } from "../../db/rotate-keys.ts";
+import { scopedTo } from "../../db/scope.ts";
 import type { MailboxId, MessageId } from "../../domain/ids.ts";
 import { defaultSyncSettings, type SyncSettings } from "../../domain/sync-settings.ts";
 import { append, base64Part, sourcesAt, withClient, withParts } from "../api/content.ts";
@@ -236,3 +238,27 @@ function files(): readonly string[] {
 }
 
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+describe("attachments that the settings skip", () => {
+  it("are neither listed nor told nor to be had, and are again once they are wanted", async () => {
+    const mailbox = await connected({ attachments: "skip" }, []);
+    await append(mailbox, "INBOX", [withParts("skipped", [small])]);
+    await look(mailbox);
+    await engine.run((run) => run.classifyMessages({ mailboxId: mailbox.id, isSearchComplete: false }));
+    const event = await engine.db
+      .selectFrom("events")
+      .select("data")
+      .where("mailbox_id", "=", mailbox.id)
+      .where("type", "=", "message.created")
+      .executeTakeFirstOrThrow();
+    expect(event.data).toMatchObject({ message: { subject: "skipped", attachments: [] } });
+    const scoped = scopedTo(engine.db, { customerId: engine.customerId, mailboxId: null });
+    const listed = async () => {
+      const row = await findMessage(scoped, await messageAt(mailbox, 1));
+      return row === undefined ? undefined : readMessage(row).attachments.length;
+    };
+    expect(await listed()).toBe(0);
+    await set(mailbox.id, {});
+    expect(await listed()).toBe(1);
+  });
+});
