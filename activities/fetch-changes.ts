@@ -1,5 +1,6 @@
 import { Context } from "@temporalio/activity";
 import type { Database } from "../db/database.ts";
+import { countPlaces, foldersToCount, listMiscounted } from "../db/folder-counts.ts";
 import {
   beginListing,
   type FolderDifference,
@@ -128,7 +129,25 @@ async function lookAt(deps: FetchDependencies, mailbox: WorkMailbox, provider: M
   const isHolding = input.paths === null && (await listSyncFolders(deps.db, mailbox.id)).some((folder) => folder.isHoldOver);
   if (input.isThorough || begun?.isSearch === true || isHolding) await refreshFolders(deps.db, mailbox, provider, signal);
   const look = await readFolders(deps, mailbox, provider, input, signal);
+  if (input.isThorough && look.isComplete) await compareCounts(deps, mailbox, provider, signal);
   return begun?.isSearch === true ? search(deps, mailbox, provider, { begun, look }, signal) : look;
+}
+
+/**
+ * Once a day, whether each folder holds as many messages as are on record. What differs is read thoroughly, which removes what is gone; if it differs
+ * still, something was never seen, and the folder is listed anew: what that brings to light is told as new. Settings that leave mail out are not counted.
+ */
+async function compareCounts(deps: ReadDependencies, mailbox: WorkMailbox, provider: MailProvider, signal: AbortSignal): Promise<void> {
+  if (mailbox.sync.direction !== "both" || mailbox.sync.ageLimitDays !== null) return;
+  const differing = await countPlaces(deps.db, await foldersToCount(deps.db, mailbox.id));
+  for (const folder of (await listSyncFolders(deps.db, mailbox.id)).filter(({ id }) => differing.includes(id))) {
+    if ((await readFolder(deps, mailbox, provider, folder, true, signal)) !== "read") continue;
+    const [still] = await countPlaces(deps.db, [folder.id]);
+    if (still === undefined) continue;
+    await listMiscounted(deps.db, still);
+    const known = await reload(deps.db, mailbox.id, folder.path);
+    if (known !== undefined) await readFolder(deps, mailbox, provider, known, false, signal);
+  }
 }
 
 /**
@@ -169,10 +188,34 @@ async function readFolders(
   for (const folder of folders) {
     outcomes.push(await readFolder(deps, mailbox, provider, folder, input.isThorough || folder.heldSince !== null, signal));
   }
+  if (input.paths !== null && folders.length > 0) await countFolders(deps.db, mailbox, provider, input.paths, signal);
   const more = outcomes.includes("more");
   const unread = resting.length + outcomes.filter((outcome) => outcome === "unreadable").length;
   const isComplete = input.paths === null && !more && unread === 0 && (await areAllListed(deps.db, mailbox.id));
   return { more, unread, differed: folders.length + gone, isComplete };
+}
+
+/** A look at all folders knows their counts before it reads them; a look at some asks afterwards, so that what is shown as unread follows at once. */
+async function countFolders(
+  db: Database,
+  mailbox: WorkMailbox,
+  provider: MailProvider,
+  paths: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const folders = (await listSyncFolders(db, mailbox.id)).filter((folder) => paths.includes(folder.path));
+  const cursors = folders.flatMap((folder) => (folder.cursor === null ? [] : [[folder.path, folder.cursor] as const]));
+  if (cursors.length === 0) return;
+  await recordStates(db, folders, await provider.checkScopes(new Map(cursors), signal));
+}
+
+async function recordStates(db: Database, folders: readonly SyncFolder[], states: readonly ScopeState[]): Promise<void> {
+  const ids = new Map(folders.map((folder) => [folder.path, folder.id]));
+  const counts = states.flatMap(({ path, total, unseen }) => {
+    const id = ids.get(path);
+    return id === undefined ? [] : [{ id, total, unseen }];
+  });
+  await recordFolderCounts(db, counts);
 }
 
 /** A folder whose listing goes on may hold what is missed elsewhere, in the part that was not listed yet. */
@@ -215,13 +258,7 @@ async function foldersToRead(
   const known = folders.flatMap((folder) => (folder.cursor === null ? [] : [[folder.path, folder.cursor] as const]));
   const states = known.length === 0 ? [] : await provider.checkScopes(new Map(known), signal);
   const byPath = new Map(states.map((state) => [state.path, state]));
-  await recordFolderCounts(
-    db,
-    folders.flatMap(({ id, path }) => {
-      const state = byPath.get(path);
-      return state === undefined ? [] : [{ id, total: state.total, unseen: state.unseen }];
-    }),
-  );
+  await recordStates(db, folders, states);
   const gone = known.filter(([path]) => !byPath.has(path)).length;
   return { folders: folders.filter((folder) => isToRead(folder, byPath.get(folder.path), input.isThorough)), gone };
 }
