@@ -14,7 +14,6 @@ export const defects = {
   date_future: "The Date lies more than a day behind the arrival.",
   recipients_truncated: "To, Cc and Bcc name more addresses than are kept; `recipientsTotal` counts them all.",
   attachments_truncated: "There are more parts than are listed.",
-  file_name_unreadable: "The name of an attachment could not be read as it stands.",
   structure_unreadable: "The server gave no readable structure: text and attachments are not known.",
   envelope_unreadable: "The server gave no readable header: little more than the existence of the message is known.",
 } as const satisfies Readonly<Record<string, string>>;
