@@ -1,4 +1,6 @@
 import type { FetchMessageObject, FetchQueryObject, ImapFlow } from "imapflow";
+import type { ImapFlowError } from "imapflow/lib/errors.js";
+import { enhanceCommandError } from "imapflow/lib/tools.js";
 import { MailError } from "../../domain/errors.ts";
 import type { RemoteMessage } from "../../domain/message.ts";
 import type { FetchedMessages, RefRanges, SkippedMessage } from "../../domain/sync.ts";
@@ -126,6 +128,8 @@ export async function fetchRows(
     return rows;
   } catch (error) {
     refusals.count += 1;
+    // FETCH alone leaves the server's words out of what it throws.
+    if (isRefusal(error)) await enhanceCommandError(error as ImapFlowError);
     if (!isOfMessages(error) || refusals.count > refusalsMax) throw error;
     if (first === last) {
       refusals.byUid.set(first, error);

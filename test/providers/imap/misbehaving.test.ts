@@ -217,3 +217,57 @@ describe("folders", () => {
     expect(await listedBy(shown)).toHaveLength(3);
   });
 });
+
+describe("listings and counters that lie", () => {
+  test("are read by other questions where SEARCH ALL is refused [row 54]", async () => {
+    const server = await serve({ capabilities: without("ESEARCH") });
+    server.append("INBOX", 30);
+    server.fault = ({ verb }) => (verb === "UID SEARCH" ? "{tag} BAD SEARCH not understood\r\n" : honestly);
+    const { mirror } = await settled(server);
+    expect(mirror.listed).toHaveLength(30);
+  });
+
+  test("lose no message when SEARCH is cut at either end [row 70]", async () => {
+    for (const cut of [(uids: string[]) => uids.slice(0, 10), (uids: string[]) => uids.slice(-10)]) {
+      const server = await serve({ capabilities: without("ESEARCH") });
+      server.append("INBOX", 40);
+      server.fault = ({ verb }, honest) =>
+        verb === "UID SEARCH" ? honest().replace(/SEARCH( \d+)+/, (line) => `SEARCH ${cut(line.split(" ").slice(1)).join(" ")}`) : honestly;
+      const { mirror } = await settled(server);
+      expect(mirror.messages.size).toBe(40);
+      server.append("INBOX", 40);
+      await mirror.settle(7);
+      expect(mirror.messages.size).toBe(80);
+      expect(new Set(mirror.listed).size).toBe(mirror.listed.length);
+    }
+  });
+
+  test("skip the one message that is [UNAVAILABLE], say so, and give it when it is back [row 58]", async () => {
+    const server = await serve();
+    server.append("INBOX", 3);
+    const { provider, mirror } = await settled(server);
+    server.append("INBOX", 20);
+    server.fault = ({ verb }, honest) =>
+      verb === "UID FETCH" && /[( ]UID 11 /.test(honest()) ? "{tag} NO [UNAVAILABLE] cannot read it now\r\n" : honestly;
+    const page = await provider.pullChanges(inbox, mirror.cursor, { limit: 100 });
+    expect(page.added).toHaveLength(19);
+    expect(page.skipped).toMatchObject([{ ref: "11", code: "unavailable" }]);
+    expect(await provider.fetchMessages(inbox, page.cursor, ["11"])).toMatchObject({ messages: [], skipped: [{ ref: "11" }] });
+    server.fault = undefined;
+    expect(await provider.fetchMessages(inbox, page.cursor, ["11", "4000"])).toMatchObject({ messages: [{ ref: "11" }], skipped: [] });
+  });
+
+  test("find flag changes although the counter stands still", async () => {
+    const server = await serve();
+    server.append("INBOX", 5);
+    const { mirror } = await settled(server);
+    server.fault = ({ verb }, honest) => (verb === "EXAMINE" ? honest().replace(/HIGHESTMODSEQ \d+/, "HIGHESTMODSEQ 6") : honestly);
+    server.setFlags("INBOX", 2, ["\\Seen"]);
+    server.append("INBOX");
+    await mirror.settle();
+    expect(mirror.messages.get("2")?.flags).toEqual(["seen"]);
+    server.setFlags("INBOX", 3, ["\\Flagged"]);
+    await mirror.settle();
+    expect(mirror.messages.get("3")?.flags).toEqual(["flagged"]);
+  });
+});
