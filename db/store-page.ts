@@ -5,7 +5,7 @@ import type { FolderRole } from "../domain/folder.ts";
 import { identityOf } from "../domain/identity.ts";
 import type { CustomerId, MailboxId, MessageId } from "../domain/ids.ts";
 import type { Flags, RemoteMessage } from "../domain/message.ts";
-import type { ChangePage, FlagChange, HistoryPage, RefRanges, SyncCursor } from "../domain/sync.ts";
+import type { ChangePage, FlagChange, HistoryPage, RefRanges, SkippedMessage, SyncCursor } from "../domain/sync.ts";
 import { isRemovalHeld, releaseRemoval } from "./brake.ts";
 import type { Connection, Database } from "./database.ts";
 import { recordEvents } from "./events.ts";
@@ -83,6 +83,10 @@ async function sifting<Result>(
   }
 }
 
+function toSkipped({ ref, code, serverSaid }: SkippedMessage): Skipped {
+  return { ref, code, reason: serverSaid };
+}
+
 async function storeChangePage(
   db: Database,
   owner: PageOwner,
@@ -111,7 +115,7 @@ async function storeChangePage(
     await storeFlags(trx, folder, page.flagChanges);
     await removePlaces(trx, folder.id, page.removed);
     if (page.present !== undefined && !isHeld) await removeUnlisted(trx, folder, page.present);
-    await recordSkipped(trx, owner, folder.id, skipped);
+    await recordSkipped(trx, owner, folder.id, [...page.skipped.map(toSkipped), ...skipped]);
     await recordEvents(trx, owner, merged);
     return true;
   });
@@ -199,7 +203,7 @@ async function storeHistoryPage(
     if (numUpdatedRows === 0n) throw new CursorMoved(`the listing of ${folder.id} was moved by somebody else`);
     const messages = await wantedOf(trx, owner, folder, page.messages);
     const merged = await storeMessages(trx, owner, folder, messages, (message) => (isListedTold(owner, folder, message) ? "fetched" : "settled"));
-    await recordSkipped(trx, owner, folder.id, skipped);
+    await recordSkipped(trx, owner, folder.id, [...page.skipped.map(toSkipped), ...skipped]);
     if (!page.more) await completeListing(trx, owner, folder);
     await recordEvents(trx, owner, merged);
   });

@@ -38,6 +38,24 @@ describe("a message that the database refuses", () => {
   });
 });
 
+describe("a message that the server lists and does not give", () => {
+  it("is noted, and keeps no other back, live or in a first sync [row 58]", async () => {
+    const { id, server } = await addMemoryMailbox(engine);
+    for (const n of [1, 2, 3]) server.append("INBOX", memoryMail(n));
+    server.setUnreadable("INBOX", 2, true);
+    await connect(engine, id);
+    for (const n of [4, 5]) server.append("INBOX", memoryMail(n));
+    server.setUnreadable("INBOX", 4, true);
+    await fetchAndTell(engine, id);
+    expect(await placesOf(engine, id)).toEqual({ INBOX: ["1", "3", "5"] });
+    expect(await toldOf(engine, id)).toEqual(["created 5"]);
+    expect((await skippedOf(id)).map(({ ref, code }) => [ref, code])).toEqual([
+      ["2", "unavailable"],
+      ["4", "unavailable"],
+    ]);
+  });
+});
+
 async function skippedOf(mailboxId: string) {
   return engine.db
     .selectFrom("skipped_messages")
