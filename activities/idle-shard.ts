@@ -92,7 +92,8 @@ async function reconcile(
 function startWatch(deps: ActivityDependencies, sessions: Sessions, wakes: WakeQueue, gate: Gate, mailbox: WatchedMailbox): Watch {
   const stopping = new AbortController();
   const state = { isWatching: false };
-  const ended = keepWatching(deps, sessions, wakes, gate, mailbox, stopping.signal, state);
+  const extras = mailbox.idlePaths.map((path) => keepWatching(deps, sessions, wakes, gate, mailbox, stopping.signal, { isWatching: false }, path));
+  const ended = Promise.all([keepWatching(deps, sessions, wakes, gate, mailbox, stopping.signal, state), ...extras]).then(() => undefined);
   return {
     fingerprint: mailbox.fingerprint,
     get isWatching() {
@@ -103,7 +104,10 @@ function startWatch(deps: ActivityDependencies, sessions: Sessions, wakes: WakeQ
   };
 }
 
-/** Watches one mailbox until told to stop, coming back with growing pauses after each failure. */
+/**
+ * Watches one mailbox, or one more folder of it (`path`), until told to stop, coming back with growing pauses after each failure. What becomes of the
+ * extra folder says nothing about the mailbox: it is asked about on the mailbox's own watch as well.
+ */
 async function keepWatching(
   deps: ActivityDependencies,
   sessions: Sessions,
@@ -112,21 +116,31 @@ async function keepWatching(
   { id }: WatchedMailbox,
   signal: AbortSignal,
   state: { isWatching: boolean },
+  path?: string,
 ): Promise<void> {
   let delayMs = backoffMs.first;
   while (!signal.aborted) {
     try {
-      await watchOnce(deps, sessions, wakes, gate, id, signal, () => {
-        delayMs = backoffMs.first;
-        state.isWatching = true;
-      });
+      await watchOnce(
+        deps,
+        sessions,
+        wakes,
+        gate,
+        id,
+        signal,
+        () => {
+          delayMs = backoffMs.first;
+          state.isWatching = true;
+        },
+        path,
+      );
     } catch (error) {
       // A connection that ends now and then is no news; one that cannot be made is. The workflow finds out by itself what is wrong, and tells it.
-      if (!state.isWatching) wakes.push(id, []);
+      if (!state.isWatching && path === undefined) wakes.push(id, []);
       deps.log.info({ mailboxId: id, error: error instanceof MailError ? error.code : nameOf(error), delayMs }, "a watch ended");
     }
     if (signal.aborted) break;
-    if (state.isWatching) await recordState(deps, id, "connecting");
+    if (state.isWatching && path === undefined) await recordState(deps, id, "connecting");
     state.isWatching = false;
     await pause(delayMs * (0.5 + Math.random()), signal);
     delayMs = Math.min(delayMs * 2, backoffMs.max);
@@ -142,22 +156,23 @@ async function watchOnce(
   id: MailboxId,
   signal: AbortSignal,
   onWatching: () => void,
+  extraPath?: string,
 ): Promise<void> {
   const mailbox = await findWorkMailbox(deps.db, id);
   if (mailbox === undefined) return;
-  const inbox = await findInbox(deps, id);
-  if (inbox === undefined) return;
+  const path = extraPath === undefined ? await findInbox(deps, id) : await findReadFolder(deps, id, extraPath);
+  if (path === undefined) return;
   const provider = sessions.open(mailbox);
   if (!provider.capabilities.push) {
-    await recordWatchState(deps.db, id, "unsupported");
+    if (extraPath === undefined) await recordWatchState(deps.db, id, "unsupported");
     return untilAborted(signal);
   }
   const release = await gate.enter(signal);
   let isReady = false;
   try {
     await provider.watch({
-      scope: { path: inbox },
-      knownCursors: rememberedCursors(deps, id),
+      scope: { path },
+      knownCursors: rememberedCursors(deps, id, extraPath),
       checkEveryMs: deps.sync.statusPollMs,
       onChange: (paths) => wakes.push(id, paths),
       onAlive: () => {
@@ -165,7 +180,7 @@ async function watchOnce(
         isReady = true;
         release();
         onWatching();
-        void recordState(deps, id, "watching");
+        if (extraPath === undefined) void recordState(deps, id, "watching");
       },
       signal,
     });
@@ -184,7 +199,7 @@ function untilAborted(signal: AbortSignal): Promise<void> {
  * What is known, or was when the database answered last: a connection is worth more than an answer of this minute. What is compared with old cursors
  * wakes once too often.
  */
-function rememberedCursors(deps: ActivityDependencies, id: MailboxId): () => ReturnType<typeof knownCursors> {
+function rememberedCursors(deps: ActivityDependencies, id: MailboxId, onlyPath: string | undefined): () => ReturnType<typeof knownCursors> {
   let last: Awaited<ReturnType<typeof knownCursors>> | undefined;
   return async () => {
     try {
@@ -192,7 +207,7 @@ function rememberedCursors(deps: ActivityDependencies, id: MailboxId): () => Ret
     } catch (error) {
       if (last === undefined) throw error;
     }
-    return last;
+    return onlyPath === undefined ? last : new Map([...last].filter(([path]) => path === onlyPath));
   };
 }
 
@@ -200,6 +215,17 @@ function rememberedCursors(deps: ActivityDependencies, id: MailboxId): () => Ret
 async function findInbox(deps: ActivityDependencies, id: MailboxId): Promise<string | undefined> {
   const rows = await deps.db.selectFrom("folders").select(["path", "role"]).where("mailbox_id", "=", id).where("is_synced", "=", true).execute();
   return (rows.find((row) => row.role === "inbox") ?? rows.find((row) => row.role === "all") ?? rows[0])?.path;
+}
+
+async function findReadFolder(deps: ActivityDependencies, id: MailboxId, path: string): Promise<string | undefined> {
+  const row = await deps.db
+    .selectFrom("folders")
+    .select("path")
+    .where("mailbox_id", "=", id)
+    .where("path", "=", path)
+    .where("is_synced", "=", true)
+    .executeTakeFirst();
+  return row?.path;
 }
 
 /** A state that cannot be written now is written with the next change; the shard's own sign of life decides what readers believe. */

@@ -147,3 +147,19 @@ export function toFolderBody(row: FolderRow): z.input<typeof folderSchema> {
     checkedAt: row.checked_at?.toISOString() ?? null,
   };
 }
+
+const previewedFolder = z.strictObject({
+  path: z.string(),
+  role: z.enum(folderRoles),
+  messages: z.int().nullable().describe("As the server counted them last; null for a folder that it was never asked about."),
+});
+
+/** What a change of sync settings would do. */
+export const previewSchema = z
+  .strictObject({
+    foldersAdded: z.array(previewedFolder),
+    foldersRemoved: z.array(previewedFolder),
+    messagesToForget: z.int().describe("Stored messages that would be forgotten; those in the trash are judged when the change is carried out."),
+    messagesToImport: z.int().nullable().describe("Messages in the folders that would be added; null while one of them was never counted."),
+  })
+  .meta({ id: "SettingsPreview" });

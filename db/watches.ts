@@ -11,6 +11,8 @@ export interface WatchedMailbox {
   readonly customerId: CustomerId;
   /** Changes with settings and credentials: a watch opened with another value is opened anew. */
   readonly fingerprint: string;
+  /** Folders besides the inbox that are listened to on connections of their own. */
+  readonly idlePaths: readonly string[];
 }
 
 /**
@@ -58,7 +60,7 @@ export async function listWatched(db: Connection, shard: number): Promise<readon
   const rows = await db
     .selectFrom("mailboxes as m")
     .innerJoin("credentials as c", "c.mailbox_id", "m.id")
-    .select(["m.id", "m.customer_id", "m.updated_at", "c.updated_at as credentials_updated_at"])
+    .select(["m.id", "m.customer_id", "m.updated_at", "m.sync", "c.updated_at as credentials_updated_at"])
     .where("m.idle_shard", "=", shard)
     .where("m.deleted_at", "is", null)
     .where("m.is_paused", "=", false)
@@ -69,6 +71,7 @@ export async function listWatched(db: Connection, shard: number): Promise<readon
     id: row.id,
     customerId: row.customer_id,
     fingerprint: `${row.updated_at.getTime()} ${row.credentials_updated_at.getTime()}`,
+    idlePaths: row.sync.idlePaths ?? [],
   }));
 }
 

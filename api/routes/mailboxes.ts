@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { saveCredentials } from "../../db/credentials.ts";
+import { listFolders } from "../../db/folders.ts";
 import {
   findMailbox,
   findMailboxByExternalId,
@@ -12,16 +13,18 @@ import {
   updateMailbox,
 } from "../../db/mailboxes.ts";
 import type { Page, PageRequest } from "../../db/pages.ts";
+import { previewSettings } from "../../db/preview-settings.ts";
 import type { ScopedConnection } from "../../db/scope.ts";
 import { inTransaction } from "../../db/transaction.ts";
 import type { MailboxId } from "../../domain/ids.ts";
 import { describeMailbox, mailboxStatuses } from "../../domain/mailbox.ts";
+import { defaultSyncSettings, type SyncSettings } from "../../domain/sync-settings.ts";
 import type { MailboxCommand } from "../commands.ts";
 import { connectMailbox } from "../connect-mailbox.ts";
 import type { ApiDeps } from "../deps.ts";
-import { ApiError, notFound } from "../errors.ts";
+import { ApiError, invalid, notFound } from "../errors.ts";
 import { changeMailboxSchema, emailSchema, newMailboxSchema, toChanges, toWantedMailbox } from "../mailbox-body.ts";
-import { mailboxSchema, toMailboxBodies } from "../mailbox-schemas.ts";
+import { mailboxSchema, previewSchema, toMailboxBodies } from "../mailbox-schemas.ts";
 import { Reply, type Route, route } from "../route.ts";
 import { idParams, pageOf, pageQuery, toPageBody, toPageRequest } from "../schemas.ts";
 
@@ -106,22 +109,29 @@ export const mailboxRoutes: readonly Route[] = [
       summary: "Change a mailbox's settings or credentials",
       description:
         "What is left out stays as it is. New settings and credentials are used at once; if they are wrong, `status` says so. A server on another host needs " +
-        "its password again.",
+        "its password again. With `dryRun=true` nothing changes: the answer counts what a change of `sync` would add and forget.",
       tags,
       auth: writing,
       params: idParams("mailbox"),
+      query: z.strictObject({ dryRun: z.enum(["true", "false"]).default("false") }),
       body: changeMailboxSchema,
       example: { password: "a new app password" },
-      response: mailboxSchema,
+      response: z.union([mailboxSchema, previewSchema]),
       problems: ["conflict"],
     },
-    async ({ params, body, deps, db, audit }) => {
+    async ({ params, query, body, deps, db, audit }) => {
+      if (query.dryRun === "true") {
+        const preview = await previewChange(deps, db, params.id, body);
+        await audit(db, { action: "mailbox.change_previewed", target: params.id, mailboxId: params.id, details: { members: Object.keys(body) } });
+        return preview;
+      }
       const row = await inTransaction(db, async (trx) => {
         const locked = await lockMailbox(trx, params.id);
         if (locked === undefined) throw notFound("mailbox");
         const credentials = await readCredentials(trx, deps.config.keyRing, locked.id);
         const changes = toChanges({ ...locked, credentials }, body);
         await refuseTakenExternalId(trx, locked.id, changes.externalId);
+        await refuseUnknownPaths(trx, locked, changes.sync);
         await updateMailbox(trx, locked.id, changes);
         if (changes.credentials !== undefined) {
           await saveCredentials(trx, deps.config.keyRing, { id: locked.id, customerId: locked.customer_id }, changes.credentials);
@@ -231,4 +241,45 @@ async function refuseTakenExternalId(trx: ScopedConnection, id: MailboxId, exter
   if (externalId == null) return;
   const namesake = await findMailboxByExternalId(trx, externalId);
   if (namesake !== undefined && namesake.id !== id) throw new ApiError("conflict", { detail: `The externalId belongs to mailbox ${namesake.id}.` });
+}
+
+/** What a change would do, judged as the change itself would be. */
+async function previewChange(deps: ApiDeps, db: ScopedConnection, id: MailboxId, body: z.output<typeof changeMailboxSchema>) {
+  const row = await getMailbox(db, id);
+  const credentials = await readCredentials(db, deps.config.keyRing, row.id);
+  const { sync, externalId } = toChanges({ ...row, credentials }, body);
+  await refuseTakenExternalId(db, row.id, externalId);
+  await refuseUnknownPaths(db, row, sync);
+  const before = { ...defaultSyncSettings, ...row.sync };
+  return previewSettings(db, row.id, before, sync ?? before, Date.now());
+}
+
+/** What a mailbox needs at least: one connection to listen on, and one to read on. */
+const connectionsElsewhere = 2;
+
+/** Once folders are known, a path that is named anew has to be one of them. What was named before may have vanished since. */
+async function refuseUnknownPaths(db: ScopedConnection, row: MailboxRow, sync: SyncSettings | undefined): Promise<void> {
+  if (sync === undefined) return;
+  const { connectionsMax } = row.settings;
+  if (typeof connectionsMax === "number" && sync.idlePaths.length > Math.max(0, connectionsMax - connectionsElsewhere)) {
+    const detail = `each takes a connection; the mail server allows ${connectionsMax}, of which ${connectionsElsewhere} serve the inbox and the reading`;
+    throw invalid({ in: "body", pointer: "#/sync/idlePaths", detail });
+  }
+  const known = new Set((await listFolders(db, [row.id])).map((folder) => folder.path));
+  if (known.size === 0) return;
+  const before = namedPaths({ ...defaultSyncSettings, ...row.sync });
+  const faults = [...namedPaths(sync)].filter(
+    ([pointer, path]) => !known.has(path) && before.get(pointer) !== path && ![...before.values()].includes(path),
+  );
+  if (faults.length > 0) throw invalid(...faults.map(([pointer]) => ({ in: "body" as const, pointer, detail: "names no folder of this mailbox" })));
+}
+
+/** Paths that settings name, by where they name them. */
+function namedPaths({ sentPath, roleOverrides, includePaths, idlePaths }: SyncSettings): ReadonlyMap<string, string> {
+  return new Map([
+    ...(sentPath === null ? [] : [["#/sync/sentPath", sentPath] as const]),
+    ...Object.keys(roleOverrides).map((path) => [`#/sync/roleOverrides/${path.replaceAll("~", "~0").replaceAll("/", "~1")}`, path] as const),
+    ...includePaths.map((path, index) => [`#/sync/includePaths/${index}`, path] as const),
+    ...idlePaths.map((path, index) => [`#/sync/idlePaths/${index}`, path] as const),
+  ]);
 }

@@ -9,6 +9,7 @@ import { type IdleShardResult, idleShard } from "../../activities/idle-shard.ts"
 import { saveCredentials } from "../../db/credentials.ts";
 import { notifyShardOf } from "../../db/watches.ts";
 import type { MailboxId } from "../../domain/ids.ts";
+import { defaultSyncSettings } from "../../domain/sync-settings.ts";
 import { deliver, deliverTo, dovecot } from "../helpers/dovecot.ts";
 import { startDovecot, startPostgres } from "../helpers/own-parts.ts";
 import { startProxy } from "../helpers/tcp-proxy.ts";
@@ -61,6 +62,19 @@ describe("a shard", () => {
     await client.append("Archive", mail(1));
     await client.logout();
     await until(() => wakesOf(engine, mailbox.id).some((paths) => paths.includes("Archive")), "a wake that names the folder");
+  });
+
+  it("listens to a folder of idlePaths on a connection of its own, and to a folder that is not read on none", async () => {
+    const mailbox = await connected(engine);
+    const sync = { ...defaultSyncSettings, idlePaths: ["Archive", "Nowhere"] };
+    await engine.db
+      .updateTable("mailboxes")
+      .set({ sync: JSON.stringify(sync) })
+      .where("id", "=", mailbox.id)
+      .execute();
+    await start(engine, await assign(engine, mailbox.id));
+    await untilWatching(engine, mailbox.id);
+    await until(async () => (await connectionsOf(mailbox.email)) === 2, "two connections");
   });
 
   it("wakes for what came before the watch began", async () => {

@@ -240,6 +240,32 @@ describe("an age limit", () => {
   });
 });
 
+describe("retention", () => {
+  it("forgets once a day what grew too old meanwhile, also of a paused mailbox, and tells nothing", async () => {
+    const mailbox = await engine.addMailbox({ sync: { ageLimitDays: 30 } });
+    await onServer(mailbox, async (client) => {
+      await client.append("INBOX", mail(1), [], daysAgo(3));
+      await client.append("INBOX", mail(2), [], daysAgo(20));
+    });
+    await connect(mailbox.id);
+    await engine.db
+      .updateTable("messages")
+      .set({ received_at: daysAgo(31) })
+      .where("mailbox_id", "=", mailbox.id)
+      .where("subject", "=", "Subject 2")
+      .execute();
+    const sweep = () => engine.run((run) => run.sweep());
+    const setRow = (values: object) => engine.db.updateTable("mailboxes").set(values).where("id", "=", mailbox.id).execute();
+    await setRow({ is_paused: true, retained_at: daysAgo(0.5) });
+    await sweep();
+    expect(await subjectsOf(mailbox.id)).toEqual(["Subject 1", "Subject 2"]);
+    await setRow({ retained_at: daysAgo(1.1) });
+    await sweep();
+    expect(await subjectsOf(mailbox.id)).toEqual(["Subject 1"]);
+    expect((await eventTypes(mailbox.id)).filter((type) => type.startsWith("message."))).toEqual([]);
+  });
+});
+
 describe("notifyFrom", () => {
   it("set later tells what came since then and was not told, once", async () => {
     const mailbox = await engine.addMailbox();
