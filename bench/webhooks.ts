@@ -1,90 +1,80 @@
-import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { MockActivityEnvironment } from "@temporalio/testing";
 import { sql } from "kysely";
 import pino from "pino";
 import { type DrainResult, webhookActivities } from "../activities/webhooks.ts";
-import { type Database, openDatabase } from "../db/database.ts";
+import type { Database } from "../db/database.ts";
 import { claimSleepingEndpoints, recordEvents } from "../db/events.ts";
 import { newId } from "../db/ids.ts";
-import { migrate } from "../db/migrate.ts";
 import { listDueDeliveries } from "../db/webhook-deliveries.ts";
 import { createWebhookEndpoint } from "../db/webhook-endpoints.ts";
 import type { CustomerId, WebhookEndpointId } from "../domain/ids.ts";
-import { freePort } from "../embedded/ports.ts";
-import { startPostgres } from "../embedded/postgres.ts";
 import { createHostResolver } from "../network/resolve-host.ts";
-import { createDeliverer } from "../webhooks/deliver.ts";
+import { createDeliverer, type Deliverer } from "../webhooks/deliver.ts";
 import { newSigningSecret } from "../webhooks/sign.ts";
+import type { BenchContext, Benchmark } from "./harness.ts";
 
-/** How fast a relay drains: 5,000 events to a receiver on this machine, beside the same posts from a plain loop; and what a look for work costs. */
-const eventsMax = 5_000;
+/** To a receiver on this machine, beside the same posts from a plain loop. */
+const eventsAtScale1 = 5_000;
 const lanesTried = [1, 16, 1_000];
 const keyRing = [{ name: "bench", bytes: Buffer.alloc(32, 1) }];
 
-const folder = mkdtempSync(join(tmpdir(), "everpost-bench-"));
-const postgres = await startPostgres({
-  dataDir: join(folder, "postgres"),
-  port: await freePort(),
-  password: "bench",
-  logFile: join(folder, "postgres.log"),
-});
-const db = openDatabase({ url: postgres.url, poolMax: 10 });
-const resolveHost = createHostResolver({ allowPrivateNetworks: ["127.0.0.0/8"] });
-const deliverer = createDeliverer({ resolveHost });
-const receiver = createServer((request, response) => request.resume().on("end", () => response.writeHead(204).end()));
-await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve));
-const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`;
+/** How fast a relay drains, and what a look for work costs, by lanes. */
+export const benchmark: Benchmark = { name: "webhooks", targets: {}, run };
 
-try {
-  await migrate(db);
-  const body = JSON.stringify({ id: newId("event"), type: "mailbox.recovered", data: {} });
-  const figures: Record<string, unknown> = {};
-  figures.plainLoop = await perSecond(eventsMax, async () => {
-    for (let i = 0; i < eventsMax; i++) await (await fetch(url, { method: "POST", body })).arrayBuffer();
-  });
-  figures.plainLoop16 = await perSecond(eventsMax, async () => {
-    let left = eventsMax;
-    const loop = async () => {
-      while (left-- > 0) await (await fetch(url, { method: "POST", body })).arrayBuffer();
-    };
-    await Promise.all(Array.from({ length: 16 }, loop));
-  });
-  for (const lanes of lanesTried) {
-    const { endpointId, told } = await fill(lanes, eventsMax);
-    figures[`relay, ${lanes} lanes`] = await perSecond(told, async () => {
-      const { delivered } = await drain(endpointId);
-      if (delivered !== told) throw new Error(`${delivered} of ${told} events were delivered`);
+async function run({ db, progress, scale }: BenchContext): Promise<Readonly<Record<string, number>>> {
+  const eventsMax = Math.max(100, Math.round(eventsAtScale1 * scale));
+  const resolveHost = createHostResolver({ allowPrivateNetworks: ["127.0.0.0/8"] });
+  const deliverer = createDeliverer({ resolveHost });
+  const receiver = createServer((request, response) => request.resume().on("end", () => response.writeHead(204).end()));
+  await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`;
+
+  try {
+    const body = JSON.stringify({ id: newId("event"), type: "mailbox.recovered", data: {} });
+    const figures: Record<string, number> = {};
+    figures.plainLoop = await perSecond(eventsMax, async () => {
+      for (let i = 0; i < eventsMax; i++) await (await fetch(url, { method: "POST", body })).arrayBuffer();
     });
+    figures.plainLoop16 = await perSecond(eventsMax, async () => {
+      let left = eventsMax;
+      const loop = async () => {
+        while (left-- > 0) await (await fetch(url, { method: "POST", body })).arrayBuffer();
+      };
+      await Promise.all(Array.from({ length: 16 }, loop));
+    });
+    for (const lanes of lanesTried) {
+      progress(`${lanes} lanes`);
+      const { endpointId, told } = await fill(db, url, lanes, eventsMax);
+      figures[`relay, ${lanes} lanes`] = await perSecond(told, async () => {
+        const { delivered } = await drain(db, deliverer, endpointId);
+        if (delivered !== told) throw new Error(`${delivered} of ${told} events were delivered`);
+      });
+    }
+    for (const [lanes, pending] of [
+      [1_000, eventsMax * 20],
+      [1, eventsMax * 20],
+    ] as const) {
+      const { customerId, endpointId } = await fill(db, url, lanes, pending);
+      await sql`analyze webhook_deliveries`.execute(db);
+      const look = { afterLane: "", busyLanes: [], lanesMax: 64, perLaneMax: 32, deliveriesMax: 400 };
+      figures[`ms a look, ${lanes} lanes`] = await milliseconds(() => listDueDeliveries(db, endpointId, look));
+      await db
+        .updateTable("webhook_deliveries")
+        .set({ next_attempt_at: sql<Date>`now() + interval '1 hour'` })
+        .where("endpoint_id", "=", endpointId)
+        .execute();
+      await sql`vacuum analyze webhook_deliveries`.execute(db);
+      figures[`ms a look, nothing due, ${lanes} lanes`] = await milliseconds(() => listDueDeliveries(db, endpointId, look));
+      figures[`ms a claim, nothing due, ${lanes} lanes`] = await milliseconds(() => claimSleepingEndpoints(db, customerId));
+    }
+    return figures;
+  } finally {
+    await deliverer.close();
+    receiver.closeAllConnections();
+    receiver.close();
   }
-  for (const [lanes, pending] of [
-    [1_000, 100_000],
-    [1, 100_000],
-  ] as const) {
-    const { customerId, endpointId } = await fill(lanes, pending);
-    await sql`analyze webhook_deliveries`.execute(db);
-    const look = { afterLane: "", busyLanes: [], lanesMax: 64, perLaneMax: 32, deliveriesMax: 400 };
-    figures[`ms a look, ${pending} pending in ${lanes} lanes`] = await milliseconds(() => listDueDeliveries(db, endpointId, look));
-    await db
-      .updateTable("webhook_deliveries")
-      .set({ next_attempt_at: sql<Date>`now() + interval '1 hour'` })
-      .where("endpoint_id", "=", endpointId)
-      .execute();
-    await sql`vacuum analyze webhook_deliveries`.execute(db);
-    figures[`ms a look, nothing due, ${lanes} lanes`] = await milliseconds(() => listDueDeliveries(db, endpointId, look));
-    figures[`ms a claim, nothing due, ${lanes} lanes`] = await milliseconds(() => claimSleepingEndpoints(db, customerId));
-  }
-  console.log(JSON.stringify({ bench: "webhooks", events: eventsMax, unit: "events per second", ...figures }, null, 2));
-} finally {
-  await deliverer.close();
-  receiver.closeAllConnections();
-  receiver.close();
-  await db.destroy();
-  await postgres.stop();
-  rmSync(folder, { recursive: true, force: true });
 }
 
 interface Filled {
@@ -94,7 +84,7 @@ interface Filled {
   readonly told: number;
 }
 
-async function fill(lanes: number, count: number): Promise<Filled> {
+async function fill(db: Database, url: string, lanes: number, count: number): Promise<Filled> {
   const customerId = newId("customer");
   await db.insertInto("customers").values({ id: customerId, name: "Bench" }).execute();
   const mailboxIds = Array.from({ length: lanes }, () => newId("mailbox"));
@@ -112,7 +102,7 @@ async function fill(lanes: number, count: number): Promise<Filled> {
   return { customerId, endpointId: endpoint.id, told: perLane * lanes };
 }
 
-function drain(endpointId: WebhookEndpointId): Promise<DrainResult> {
+function drain(db: Database, deliverer: Deliverer, endpointId: WebhookEndpointId): Promise<DrainResult> {
   const signals = {
     wakeMailbox: async () => {},
     wakeActions: async () => {},
@@ -121,7 +111,7 @@ function drain(endpointId: WebhookEndpointId): Promise<DrainResult> {
     wakeRelay: async () => {},
   };
   const { drainEndpoint } = webhookActivities({
-    db: db as Database,
+    db,
     keyRing,
     log: pino({ level: "silent" }),
     signals,

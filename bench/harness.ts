@@ -1,0 +1,101 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { availableParallelism, cpus, tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
+import { sql } from "kysely";
+import { type Database, openDatabase } from "../db/database.ts";
+import { migrate } from "../db/migrate.ts";
+import { freePort } from "../embedded/ports.ts";
+import { startPostgres } from "../embedded/postgres.ts";
+
+/** A figure's bound: it passes below `max`, or above `min`. */
+export type Target = { readonly max: number } | { readonly min: number };
+
+export interface Benchmark {
+  readonly name: string;
+  readonly targets: Readonly<Record<string, Target>>;
+  /** Measures; the figures' names are those of the targets, and any others that tell something. */
+  readonly run: (context: BenchContext) => Promise<Readonly<Record<string, number>>>;
+}
+
+export interface BenchContext {
+  readonly db: Database;
+  readonly databaseUrl: string;
+  /** `BENCH_SCALE`: 1 is what the published figures are measured at. */
+  readonly scale: number;
+  /** Says on standard error how far it is; the last line replaces the one before on a terminal. */
+  readonly progress: (line: string) => void;
+}
+
+/** Runs a benchmark on a PostgreSQL of its own, durable as in production, and prints a table and one line of JSON. */
+export async function runBenchmark({ name, targets, run }: Benchmark): Promise<boolean> {
+  const scale = Number(process.env.BENCH_SCALE ?? "1");
+  if (!(scale > 0 && scale <= 10)) throw new Error("BENCH_SCALE is a number above 0, at most 10");
+  const folder = mkdtempSync(join(tmpdir(), "everpost-bench-"));
+  const postgres = await startPostgres({
+    ...{ dataDir: join(folder, "postgres"), port: await freePort(), password: "bench", logFile: join(folder, "postgres.log") },
+    settings: { shared_buffers: "1GB", max_wal_size: "4GB" },
+  });
+  const db = openDatabase({ url: postgres.url, poolMax: 10 });
+  // Ctrl-C ends with the same tidying: the process would leave PostgreSQL behind.
+  const interrupted = new Promise<never>((_resolve, reject) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => reject(new Error(`ended by ${signal}`)));
+  });
+  try {
+    await migrate(db);
+    const started = performance.now();
+    const figures = await Promise.race([run({ db, databaseUrl: postgres.url, scale, progress }), interrupted]);
+    const seconds = Math.round((performance.now() - started) / 1000);
+    const { rows } = await sql<{ server_version: string }>`show server_version`.execute(db);
+    return report({ name, targets, figures, scale, seconds, postgresVersion: rows[0]?.server_version ?? "" });
+  } finally {
+    await db.destroy();
+    await postgres.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function progress(line: string): void {
+  process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${line}` : `${line}\n`);
+}
+
+interface Outcome {
+  readonly name: string;
+  readonly targets: Benchmark["targets"];
+  readonly figures: Readonly<Record<string, number>>;
+  readonly scale: number;
+  readonly seconds: number;
+  readonly postgresVersion: string;
+}
+
+function report({ name, targets, figures, scale, seconds, postgresVersion }: Outcome): boolean {
+  const cpu = cpus()[0]?.model.trim() ?? "unknown";
+  console.log(`\nBenchmark ${name}, scale ${scale}, ${seconds} s`);
+  console.log(`${availableParallelism()} × ${cpu}, ${Math.round(totalmem() / 2 ** 30)} GB, ${process.platform} ${process.arch}`);
+  console.log(`Node ${process.version}, PostgreSQL ${postgresVersion}\n`);
+  let pass = true;
+  for (const [figure, value] of Object.entries(figures)) {
+    const target = targets[figure];
+    const isMet = target === undefined || ("max" in target ? value < target.max : value > target.min);
+    pass &&= isMet;
+    const wanted = target === undefined ? "" : "max" in target ? `below ${target.max}` : `above ${target.min}`;
+    console.log(`${figure.padEnd(28)} ${String(value).padStart(12)}   ${wanted}${isMet ? "" : "   MISSED"}`);
+  }
+  for (const figure of Object.keys(targets)) if (figures[figure] === undefined) throw new Error(`${name} measured no ${figure}`);
+  console.log(`\n${JSON.stringify({ bench: name, commit: commit(), scale, figures, targets, pass })}`);
+  return pass;
+}
+
+function commit(): string {
+  try {
+    return execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  } catch {
+    return "unknown";
+  }
+}
+
+/** The value that this share of all is not above, to a tenth. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return Math.round((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0) * 10) / 10;
+}
