@@ -4,6 +4,7 @@ import { listContentWork } from "../db/kept-content.ts";
 import { listLostMailboxes } from "../db/lost-mailboxes.ts";
 import { expireMessageActions, listWaitingMailboxes, sweepMessageActions } from "../db/message-actions.ts";
 import { sweepMessageTexts } from "../db/message-texts.ts";
+import { writeMissingTerms } from "../db/missing-terms.ts";
 import { sweepOldMessages } from "../db/retention.ts";
 import { moveAllMergedMessages } from "../db/threads.ts";
 import { listShards } from "../db/watches.ts";
@@ -39,6 +40,7 @@ export function housekeepingActivities({ db, signals, log, blobs }: ActivityDepe
         idempotencyKeys: await sweepIdempotencyKeys(db),
         texts: await sweepMessageTexts(db),
         oldMessages: await sweepOldMessages(db),
+        terms: await writeMissingTerms(db),
         threads: await moveAllMergedMessages(db),
         expiredActions: await expireMessageActions(db, toProblem({ code: "expired" }, new Date().toISOString())),
         messageActions: await sweepMessageActions(db),

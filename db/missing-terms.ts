@@ -1,0 +1,36 @@
+import { sql } from "kysely";
+import { toTermVector } from "../domain/search-terms.ts";
+import type { Database } from "./database.ts";
+
+/** Rows of one statement, and statements of one run: what a run leaves, the next one finds. */
+const batchSize = 500;
+const batchesMax = 20;
+
+/** Writes the words of messages that have none: those from before there were any, and those whose preview or attachments changed. Returns how many. */
+export async function writeMissingTerms(db: Database): Promise<number> {
+  let written = 0;
+  for (let batch = 0; batch < batchesMax; batch++) {
+    const rows = await db
+      .selectFrom("messages as m")
+      .leftJoin("message_texts as t", "t.message_id", "m.id")
+      .select(["m.id", "m.customer_id", "m.mailbox_id", "m.received_at", "m.envelope", "m.attachments", "m.traits", "m.snippet", "t.text"])
+      .where("m.terms", "is", null)
+      .where("m.is_deleted", "=", false)
+      .limit(batchSize)
+      .execute();
+    if (rows.length === 0) break;
+    const vectors = rows.map((row) => ({
+      id: row.id,
+      terms: toTermVector(row.customer_id, { ...row, mailboxId: row.mailbox_id, receivedAt: row.received_at.toISOString() }),
+    }));
+    vectors.sort((a, b) => (a.id < b.id ? -1 : 1));
+    await sql`
+      update messages m set terms = v.terms
+      from jsonb_to_recordset(${JSON.stringify(vectors)}::jsonb) as v (id text, terms tsvector)
+      where m.id = v.id and m.terms is null and not m.is_deleted
+    `.execute(db);
+    written += rows.length;
+    if (rows.length < batchSize) break;
+  }
+  return written;
+}
