@@ -1,9 +1,12 @@
 import { readdirSync } from "node:fs";
 import { type Benchmark, runBenchmark } from "./harness.ts";
 
-/** `npm run bench -- NAME` runs bench/NAME.ts and ends with 1 if a target was missed. */
+/**
+ * `npm run bench -- NAME` runs bench/NAME.ts and ends with 1 if a target was missed. Where a benchmark has parts, `npm run bench -- NAME PART` runs one;
+ * `--profile` leaves CPU profiles of worker and API in profiles/.
+ */
 const names = readdirSync(import.meta.dirname)
-  .filter((file) => /^(read|webhooks)\.ts$/.test(file))
+  .filter((file) => /^(backfill|read|webhooks)\.ts$/.test(file))
   .map((file) => file.slice(0, -3));
 const name = process.argv[2] ?? "";
 if (!names.includes(name)) {

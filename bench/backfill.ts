@@ -1,0 +1,138 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { sql } from "kysely";
+import type { MailboxId } from "../domain/ids.ts";
+import { claimUser } from "../test/helpers/dovecot-server.ts";
+import { runBareLoop } from "./bare-loop.ts";
+import { cpuMs, peakMb } from "./costs.ts";
+import type { BenchContext, Benchmark } from "./harness.ts";
+import { type BenchInstallation, type BenchProcess, startBenchInstallation } from "./installation.ts";
+import { correspondence } from "./mail.ts";
+import { fillMailServer, type MailSizes, type MailUser } from "./mail-server.ts";
+
+/** Parts: metadata, content, memory. First syncs, from the API call to the last row, beside a bare loop over the same mail that does nothing but fetch and insert. */
+export const benchmark: Benchmark = {
+  name: "backfill",
+  targets: { metadataRatio: { min: 0.6 }, contentRatio: { min: 0.6 }, peakMb5k: { max: 350 }, peakMb100k: { max: 350 } },
+  run,
+};
+
+const usualSizes: MailSizes = { min: 4_000, max: 60_000, attachmentShare: 1 / 3 };
+const smallSizes: MailSizes = { min: 1_200, max: 1_600, attachmentShare: 0 };
+/** After one that warms up: what they say is the middle one. */
+const rounds = 3;
+
+async function run(context: BenchContext): Promise<Readonly<Record<string, number>>> {
+  const { scale, progress } = context;
+  const mail = correspondence(3, { words: 20_000, people: 3_000 });
+  const counts = { main: Math.round(20_000 * scale), few: Math.round(5_000 * scale), many: Math.round(100_000 * scale) };
+  await using everpost = await startBenchInstallation(context);
+  const fill = async (count: number, sizes: MailSizes, seed: number): Promise<MailUser> => {
+    const user = claimUser(everpost.mailDir);
+    const onStored = (n: number) => {
+      if (n % 5_000 < 250) progress(`${n} of ${count} messages in the mail server`);
+    };
+    await fillMailServer(everpost.imapPort, user, mail, { count, sizes, seed, onStored });
+    return user;
+  };
+  const user = await fill(counts.main, usualSizes, 5);
+  const bench: Backfill = { context, everpost, user, count: counts.main };
+  const figures: Record<string, number> = { messages: counts.main };
+
+  const isWanted = (part: string) => context.parts.length === 0 || context.parts.includes(part);
+  const worker = await everpost.startWorker();
+  for (const kind of ["metadata", "content"] as const) if (isWanted(kind)) Object.assign(figures, await compare(bench, worker, kind));
+  await worker.stop();
+  if (!isWanted("memory")) return figures;
+
+  for (const [name, count] of [
+    ["peakMb5k", counts.few],
+    ["peakMb100k", counts.many],
+  ] as const) {
+    const small = await fill(count, smallSizes, count);
+    const fresh = await everpost.startWorker();
+    const { ms } = await backfill({ ...bench, user: small, count }, "metadata");
+    figures[name] = peakMb(fresh.pid);
+    progress(`${count} messages: ${perSecond(count, ms)} a second, ${figures[name]} MB at most`);
+    await fresh.stop();
+  }
+  return figures;
+}
+
+interface Backfill {
+  readonly context: BenchContext;
+  readonly everpost: BenchInstallation;
+  readonly user: MailUser;
+  readonly count: number;
+}
+
+type Kind = "metadata" | "content";
+
+/** The bare loop and Everpost in turns, so that what else the machine does meets both alike. */
+async function compare(bench: Backfill, worker: BenchProcess, kind: Kind): Promise<Readonly<Record<string, number>>> {
+  const { context, everpost, user, count } = bench;
+  const { postgresPid, progress } = context;
+  const taken: { bare: number; full: number; bareCpu: number; fullCpu: number }[] = [];
+  for (let round = 0; round <= rounds; round += 1) {
+    const bare = await costOf([process.pid, postgresPid], async () => {
+      const stored = await runBareLoop(context.db, everpost.imapPort, user, { withContent: kind === "content" });
+      if (stored !== count) throw new Error(`the bare loop stored ${stored} of ${count} messages`);
+    });
+    await sql`checkpoint`.execute(context.db);
+    const full = await costOf([worker.pid, postgresPid], () => backfill(bench, kind));
+    await sql`checkpoint`.execute(context.db);
+    progress(
+      `${kind}: bare ${perSecond(count, bare.ms)} a second, Everpost ${perSecond(count, full.ms)}; CPU ${perMessage(bare.cpu, count)} and ${perMessage(full.cpu, count)} ms`,
+    );
+    taken.push({ bare: bare.ms, full: full.ms, bareCpu: bare.cpu, fullCpu: full.cpu });
+  }
+  const measured = taken.slice(1);
+  const middle = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+  return {
+    [`${kind}Ratio`]: Math.round(middle(measured.map(({ bare, full }) => bare / full)) * 100) / 100,
+    [`${kind}CeilingPerSecond`]: perSecond(count, middle(measured.map(({ bare }) => bare))),
+    [`${kind}PerSecond`]: perSecond(count, middle(measured.map(({ full }) => full))),
+    [kind === "metadata" ? "cpuMsPerMessage" : "contentCpuMsPerMessage"]: perMessage(middle(measured.map(({ fullCpu }) => fullCpu)), count),
+    [kind === "metadata" ? "bareCpuMsPerMessage" : "bareContentCpuMsPerMessage"]: perMessage(middle(measured.map(({ bareCpu }) => bareCpu)), count),
+  };
+}
+
+/** From the call that connects the mailbox until all its messages, and what is wanted of them, are stored. */
+async function backfill({ context, everpost, user, count }: Backfill, kind: Kind): Promise<{ readonly ms: number }> {
+  const started = performance.now();
+  const id = await everpost.connect(user, kind === "content" ? { content: "full" } : undefined);
+  for (;;) {
+    if (await isStored(context, id, kind)) break;
+    await delay(20);
+  }
+  const ms = performance.now() - started;
+  const { rows } = await sql<{ stored: number; kept: number }>`
+    select count(*)::int as stored, count(*) filter (where content_state = 'kept')::int as kept from messages where mailbox_id = ${id}
+  `.execute(context.db);
+  const [row] = rows;
+  if (row?.stored !== count || (kind === "content" && row.kept !== count))
+    throw new Error(`of ${count} messages, ${row?.stored} were stored and ${row?.kept} kept`);
+  return { ms };
+}
+
+async function isStored({ db }: BenchContext, id: MailboxId, kind: Kind): Promise<boolean> {
+  const row = await db.selectFrom("mailboxes").select("import_finished_at").where("id", "=", id).executeTakeFirstOrThrow();
+  if (row.import_finished_at === null) return false;
+  if (kind === "metadata") return true;
+  const waiting = await db.selectFrom("messages").select("id").where("mailbox_id", "=", id).where("content_state", "=", "pending").limit(1).execute();
+  return waiting.length === 0;
+}
+
+async function costOf(pids: readonly number[], work: () => Promise<unknown>): Promise<{ readonly ms: number; readonly cpu: number }> {
+  const cpu = () => pids.reduce((sum, pid) => sum + cpuMs(pid), 0);
+  const [started, before] = [performance.now(), cpu()];
+  await work();
+  return { ms: performance.now() - started, cpu: cpu() - before };
+}
+
+function perSecond(count: number, ms: number): number {
+  return Math.round((count / ms) * 1_000);
+}
+
+function perMessage(ms: number, count: number): number {
+  return Math.round((ms / count) * 1_000) / 1_000;
+}

@@ -1,0 +1,38 @@
+import { readdirSync, readFileSync } from "node:fs";
+
+/** What processes cost, as Linux tells it in /proc (proc(5)). Other systems tell less, so benchmarks that need this run on Linux. */
+
+/** Milliseconds that a process, those below it, and those that ended below it have computed; to a hundredth of a second. */
+export function cpuMs(root: number): number {
+  return [root, ...descendants(root)].reduce((sum, pid) => sum + ticksOf(pid), 0) * 10;
+}
+
+/** The most memory that a process has held so far, in MB. */
+export function peakMb(pid: number): number {
+  const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  return Math.round(Number(kilobytes) / 1_024);
+}
+
+/** utime, stime, cutime and cstime. */
+function ticksOf(pid: number): number {
+  const fields = statOf(pid)?.slice(11, 15) ?? [];
+  return fields.reduce((sum, field) => sum + Number(field), 0);
+}
+
+function descendants(root: number): readonly number[] {
+  const parents = readdirSync("/proc").flatMap((name) =>
+    /^\d+$/.test(name) ? [{ pid: Number(name), parent: Number(statOf(Number(name))?.[1]) }] : [],
+  );
+  const found = [root];
+  for (const pid of found) found.push(...parents.filter(({ parent }) => parent === pid).map((child) => child.pid));
+  return found.slice(1);
+}
+
+/** The fields from the third one on: what stands before it may hold spaces. Undefined for a process that ended meanwhile. */
+function statOf(pid: number): readonly string[] | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ");
+  } catch {
+    return undefined;
+  }
+}
