@@ -14,18 +14,16 @@ import {
 import { findWorkMailbox, recordImportStarted, recordSuccess, type WorkMailbox } from "../db/mailbox-state.ts";
 import { type BegunLook, beginLook, recordSearch } from "../db/missing.ts";
 import { listingProgress, pendingWork } from "../db/pending-work.ts";
-import { CursorMoved, type PageOwner, type PageRules, type PageTexts, storeChanges } from "../db/store-page.ts";
-import { contentTarget, keepsAnything } from "../domain/content-plan.ts";
+import { CursorMoved, storeChanges } from "../db/store-page.ts";
 import { MailError, toProblem } from "../domain/errors.ts";
 import type { RemoteFolder } from "../domain/folder.ts";
 import type { MailboxId } from "../domain/ids.ts";
-import type { RemoteMessage } from "../domain/message.ts";
 import type { ListingProgress, ScopeState } from "../domain/sync.ts";
-import { isMessageWanted, keptFrom } from "../domain/sync-settings.ts";
-import { makeSnippet } from "../mime/snippet.ts";
 import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import { findRenames } from "./find-renames.ts";
+import { isFoldersOwn, ownerOf, textsOf } from "./pages.ts";
+import { retrySkipped } from "./retry-skipped.ts";
 
 export interface FetchChangesInput {
   readonly mailboxId: MailboxId;
@@ -70,11 +68,6 @@ const againMsMin = 10_000;
 const livePageSize = 100;
 /** Pages of one folder in one call at most. */
 const pagesMax = 10;
-/** What is read of a text to make a line of preview. */
-const snippetBytes = 4_096;
-/** What is told of a text at most: a webhook's body is no place for a book. */
-const keptBytes = 64 * 1024;
-
 export interface FetchDependencies extends ReadDependencies {
   readonly sessions: Sessions;
   /** How long a missing message may be on its way where no quiet search can tell. */
@@ -96,9 +89,9 @@ export async function fetchChanges(deps: FetchDependencies, input: FetchChangesI
   const signal = Context.current().cancellationSignal;
   const look = await deps.sessions.use(mailbox, (provider) => lookAt(deps, mailbox, provider, input, signal));
   await recordSuccess(deps.db, mailbox, input.nextDueAt === undefined ? undefined : new Date(input.nextDueAt));
-  const { heldForMs, restsForMs, ...pending } = await pendingWork(deps.db, mailbox);
+  const { heldForMs, restsForMs, skippedForMs, ...pending } = await pendingWork(deps.db, mailbox);
   const searchMs = pending.missing > 0 && look.isComplete ? [Math.min(deps.graceMs / 4, lookAgainMsMax)] : [];
-  const dueMs = [heldForMs, restsForMs].flatMap((ms) => (ms === null ? [] : [Math.max(ms, againMsMin)]));
+  const dueMs = [heldForMs, restsForMs, skippedForMs].flatMap((ms) => (ms === null ? [] : [Math.max(ms, againMsMin)]));
   const waits = [...searchMs, ...dueMs];
   return {
     isGone: false,
@@ -129,6 +122,7 @@ async function lookAt(deps: FetchDependencies, mailbox: WorkMailbox, provider: M
   const isHolding = input.paths === null && (await listSyncFolders(deps.db, mailbox.id)).some((folder) => folder.isHoldOver);
   if (input.isThorough || begun?.isSearch === true || isHolding) await refreshFolders(deps.db, mailbox, provider, signal);
   const look = await readFolders(deps, mailbox, provider, input, signal);
+  await retrySkipped(deps.db, mailbox, provider, signal);
   if (input.isThorough && look.isComplete) await compareCounts(deps, mailbox, provider, signal);
   return begun?.isSearch === true ? search(deps, mailbox, provider, { begun, look }, signal) : look;
 }
@@ -313,31 +307,8 @@ export async function readFolder(
   }
 }
 
-/** Whether a failure is one folder's alone: the account and its other folders are as they were. */
-export function isFoldersOwn(error: MailError): boolean {
-  return error.code === "permission_denied" || error.code === "invalid_response" || error.code === "rejected";
-}
-
 async function reload(db: Database, mailboxId: MailboxId, path: string): Promise<SyncFolder | undefined> {
   return (await listSyncFolders(db, mailboxId)).find((folder) => folder.path === path);
-}
-
-/** The beginnings of new messages' texts: a line of preview, and more where an endpoint asks for it. */
-async function textsOf(
-  provider: MailProvider,
-  scope: { readonly path: string },
-  messages: readonly RemoteMessage[],
-  isKept: boolean,
-  signal: AbortSignal,
-): Promise<PageTexts> {
-  if (messages.length === 0) return { snippets: new Map(), kept: new Map() };
-  const bytesMax = isKept ? keptBytes : snippetBytes;
-  const texts = await provider.fetchTexts(scope, messages, { bytesMax, signal });
-  const kept = [...texts].map(([ref, text]) => [ref, { text, isTruncated: Buffer.byteLength(text) >= bytesMax - 3 }] as const);
-  return {
-    snippets: new Map([...texts].map(([ref, text]) => [ref, makeSnippet(text)])),
-    kept: new Map(isKept ? kept : []),
-  };
 }
 
 /**
@@ -387,30 +358,4 @@ async function beginningOf(provider: MailProvider, path: string, signal: AbortSi
 async function isOutdated(db: Database, mailbox: WorkMailbox): Promise<boolean> {
   const now = await findWorkMailbox(db, mailbox.id);
   return now?.settingsAt.getTime() !== mailbox.settingsAt.getTime();
-}
-
-/** Who the page belongs to. A listing's messages count as new from where the settings say, or from the second after the mailbox was connected. */
-export function ownerOf(mailbox: WorkMailbox): PageOwner & { readonly rules: PageRules } {
-  const { notifyFrom } = mailbox.sync;
-  return {
-    mailboxId: mailbox.id,
-    customerId: mailbox.customerId,
-    self: mailbox.self,
-    keepsContent: keepsAnything(contentTarget(mailbox.sync)),
-    tellListedFrom: notifyFrom === null ? afterSecond(mailbox.anchoredAt) : new Date(notifyFrom),
-    rules: {
-      notifyFrom: notifyFrom === null ? undefined : new Date(notifyFrom),
-      isWanted: (message, role) => isMessageWanted(message, role, mailbox.self, mailbox.sync, Date.now()),
-      keptFrom: keptFrom(mailbox.sync, Date.now()),
-      settingsAt: mailbox.settingsAt,
-    },
-  };
-}
-
-/**
- * INTERNALDATE knows no fractions (RFC 9051 §2.3.3): what carries the very second of the connection may be from before it, and was not missed, because
- * the folder's cursor stood by then. Undefined while the mailbox is not connected yet: all that is there is history.
- */
-function afterSecond(instant: Date | null): Date | undefined {
-  return instant === null ? undefined : new Date(Math.ceil((instant.getTime() + 1) / 1000) * 1000);
 }

@@ -15,8 +15,9 @@ interface KnownFolder {
 const questionsMax = 200;
 
 /**
- * Folders that vanished and came back under another path in one listing. The server's own id of the folder is proof; without one, a new folder whose
- * UIDVALIDITY, UIDNEXT, count and mod-sequence are what the vanished one's cursor says is that folder, as long as no second one is.
+ * Folders that vanished and came back under another path in one listing. The server's own id of the folder is proof, even where another folder has taken
+ * the old path meanwhile; without one, a new folder whose UIDVALIDITY, UIDNEXT, count and mod-sequence are what the vanished one's cursor says is that
+ * folder, as long as no second one is.
  */
 export async function findRenames(
   known: readonly KnownFolder[],
@@ -25,8 +26,8 @@ export async function findRenames(
   signal: AbortSignal,
 ): Promise<readonly FolderRename[]> {
   const knownPaths = new Set(known.map((folder) => folder.path));
-  const listedPaths = new Set(listed.map((folder) => folder.path));
-  const vanished = known.filter((folder) => !listedPaths.has(folder.path));
+  const listedByPath = new Map(listed.map((folder) => [folder.path, folder]));
+  const vanished = known.filter((folder) => isGone(folder, listedByPath.get(folder.path)));
   const added = listed.filter((folder) => folder.selectable && !knownPaths.has(folder.path));
   if (vanished.length === 0 || added.length === 0) return [];
 
@@ -46,7 +47,7 @@ export async function findRenames(
   for (const { id, path, cursor, stableId } of vanished) {
     const proven = stableId === null ? undefined : added.find((folder) => folder.stableId === stableId);
     if (proven !== undefined) renames.push({ id, path: proven.path });
-    if (cursor === null || proven !== undefined) continue;
+    if (cursor === null || proven !== undefined || listedByPath.has(path)) continue;
     const free = added.filter((folder) => !renames.some((rename) => rename.path === folder.path));
     // Who renames a folder renames all below it, and those keep their last names.
     const { alike = [], others = [] } = Object.groupBy(free, (folder) => (hasNameOf(folder, path) ? "alike" : "others"));
@@ -54,6 +55,12 @@ export async function findRenames(
     if (found !== undefined) renames.push({ id, path: found });
   }
   return renames;
+}
+
+/** Nothing is listed at its path, or what the server says is another folder. */
+function isGone(known: KnownFolder, listed: RemoteFolder | undefined): boolean {
+  if (listed === undefined) return true;
+  return known.stableId !== null && listed.stableId !== null && known.stableId !== listed.stableId;
 }
 
 function hasNameOf(folder: RemoteFolder, path: string): boolean {

@@ -10,8 +10,9 @@ import type { FolderId, MailboxId } from "../domain/ids.ts";
 import type { ListingProgress, SyncCursor } from "../domain/sync.ts";
 import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "../sessions/sessions.ts";
-import { isFoldersOwn, ownerOf, readFolder } from "./fetch-changes.ts";
+import { readFolder } from "./fetch-changes.ts";
 import { withHeartbeat } from "./heartbeat.ts";
+import { isFoldersOwn, ownerOf } from "./pages.ts";
 
 export interface ImportHistoryResult {
   readonly imported: number;

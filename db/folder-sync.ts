@@ -131,6 +131,13 @@ export async function saveFolders(
   for (const { path } of added) ids.set(path, freshFolderId(source.mailboxId, path, new Set(ids.values())));
   const told = ({ path, role }: RemoteFolder) => ({ id: ids.get(path) ?? folderId(source.mailboxId, path), path, role });
   await upsertFolders(trx, source, [...added, ...changed], settings, (folder) => told(folder).id);
+  await recordStableIds(
+    trx,
+    wanted.flatMap((folder) => {
+      const row = byPath.get(folder.path);
+      return row === undefined || row.stable_id === folder.stableId ? [] : [{ id: row.id, stableId: folder.stableId }];
+    }),
+  );
   if (removed.length > 0)
     await removeFolders(
       trx,
@@ -162,7 +169,7 @@ function freshFolderId(mailboxId: MailboxId, path: string, taken: ReadonlySet<Fo
 async function lockFolders(trx: Connection, mailboxId: MailboxId) {
   return trx
     .selectFrom("folders")
-    .select(["id", "path", "role", "is_synced", "held_since", isHoldOver.as("is_hold_over")])
+    .select(["id", "path", "role", "is_synced", "stable_id", "held_since", isHoldOver.as("is_hold_over")])
     .where("mailbox_id", "=", mailboxId)
     .orderBy("id")
     .forUpdate()
@@ -249,6 +256,14 @@ async function upsertFolders(
       })),
     )
     .execute();
+}
+
+/** Ids that the server told of folders that were on record without: it learned to, or they are others now under the same paths. */
+async function recordStableIds(trx: Connection, folders: readonly { readonly id: FolderId; readonly stableId: string | null }[]): Promise<void> {
+  if (folders.length === 0) return;
+  await sql`
+    update folders f set stable_id = s."stableId" from jsonb_to_recordset(${JSON.stringify(folders)}::jsonb) as s (id text, "stableId" text) where f.id = s.id
+  `.execute(trx);
 }
 
 /** Removes folders and their places; what lay there is looked for elsewhere. */

@@ -4,6 +4,7 @@ import type { CustomerId, MailboxId } from "../domain/ids.ts";
 import type { ListingProgress } from "../domain/sync.ts";
 import type { Connection } from "./database.ts";
 import { isResting } from "./rests.ts";
+import { skippedForMs } from "./skipped.ts";
 
 /** What the store holds that somebody still has to do something about. */
 export interface PendingWork {
@@ -17,6 +18,8 @@ export interface PendingWork {
   readonly heldForMs: number | null;
   /** How long until a folder that is left alone may be read again; null where none is. */
   readonly restsForMs: number | null;
+  /** How long until a skipped message is tried again; null where none is. */
+  readonly skippedForMs: number | null;
   /** Events wait for an endpoint whose relay sleeps. */
   readonly mustTell: boolean;
 }
@@ -37,6 +40,7 @@ export async function pendingWork(db: Connection, mailbox: { readonly id: Mailbo
         select extract(epoch from min(f.rests_until) - now()) * 1000 from folders f
         where f.mailbox_id = ${mailbox.id} and f.is_synced and ${isResting}
       )::float8 as "restsForMs",
+      ${skippedForMs(mailbox.id)} as "skippedForMs",
       exists (
         select from webhook_endpoints e
         where e.customer_id = ${mailbox.customerId} and e.is_enabled and not e.is_awake and e.deleted_at is null
@@ -53,6 +57,7 @@ export async function pendingWork(db: Connection, mailbox: { readonly id: Mailbo
     needsImport: row.needsImport,
     heldForMs: row.heldForMs,
     restsForMs: row.restsForMs,
+    skippedForMs: row.skippedForMs,
     mustTell: row.mustTell,
   };
 }

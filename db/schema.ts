@@ -270,6 +270,8 @@ export interface SkippedMessagesTable {
   reason: string | null;
   attempts: Generated<number>;
   next_attempt_at: Instant;
+  /** Told if it was received since then: `-infinity` always, `infinity` never. */
+  tells_from: Generated<Date | number>;
   created_at: CreatedAt;
   updated_at: ColumnType<Date, Date | string | undefined, Date | string>;
 }

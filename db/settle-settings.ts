@@ -64,6 +64,7 @@ async function slices(endsAt: number, slice: (after: string) => Promise<string |
 
 /** Folders that are not read any more lose their cursors first: what is still being read of them is then dropped, and what comes later is a new start. */
 async function closeFolders(db: Connection, id: MailboxId): Promise<void> {
+  await sql`delete from skipped_messages where folder_id in (select f.id from folders f where f.mailbox_id = ${id} and not f.is_synced)`.execute(db);
   await sql`
     update folders set cursor = null, history_cursor = null, import_state = 'pending', was_complete = false, import_total = 0, import_done = 0,
       generation = generation + 1, quiet_before = null, problem = null

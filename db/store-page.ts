@@ -5,7 +5,7 @@ import type { FolderRole } from "../domain/folder.ts";
 import { identityOf } from "../domain/identity.ts";
 import type { CustomerId, MailboxId, MessageId } from "../domain/ids.ts";
 import type { Flags, RemoteMessage } from "../domain/message.ts";
-import type { ChangePage, FlagChange, HistoryPage, RefRanges, SkippedMessage, SyncCursor } from "../domain/sync.ts";
+import type { ChangePage, FetchedMessages, FlagChange, HistoryPage, RefRanges, SkippedMessage, SyncCursor } from "../domain/sync.ts";
 import { isRemovalHeld, releaseRemoval } from "./brake.ts";
 import type { Connection, Database } from "./database.ts";
 import { recordEvents } from "./events.ts";
@@ -17,7 +17,7 @@ import { type MessageText, saveMessageTexts } from "./message-texts.ts";
 import { countAbsent, countStale, markHomeless, removeAbsent, removePlaces, removeStale } from "./places.ts";
 import { isRefusedRow, siftMessages } from "./refused-rows.ts";
 import { allowReset } from "./rests.ts";
-import { forgetAllSkipped, recordSkipped, type Skipped } from "./skipped.ts";
+import { type DueSkipped, forgetAllSkipped, forgetSkipped, recordSkipped, recordSkippedAgain, type Skipped } from "./skipped.ts";
 import { assignThreads, saveThreads } from "./threads.ts";
 
 /** Whose page it is. */
@@ -115,7 +115,7 @@ async function storeChangePage(
     await storeFlags(trx, folder, page.flagChanges);
     await removePlaces(trx, folder.id, page.removed);
     if (page.present !== undefined && !isHeld) await removeUnlisted(trx, folder, page.present);
-    await recordSkipped(trx, owner, folder.id, [...page.skipped.map(toSkipped), ...skipped]);
+    await recordSkipped(trx, owner, folder.id, [...page.skipped.map(toSkipped), ...skipped], Number.NEGATIVE_INFINITY);
     await recordEvents(trx, owner, merged);
     return true;
   });
@@ -202,18 +202,71 @@ async function storeHistoryPage(
       .executeTakeFirst();
     if (numUpdatedRows === 0n) throw new CursorMoved(`the listing of ${folder.id} was moved by somebody else`);
     const messages = await wantedOf(trx, owner, folder, page.messages);
-    const merged = await storeMessages(trx, owner, folder, messages, (message) => (isListedTold(owner, folder, message) ? "fetched" : "settled"));
-    await recordSkipped(trx, owner, folder.id, [...page.skipped.map(toSkipped), ...skipped]);
+    const tellsFrom = listedToldFrom(owner, folder);
+    const merged = await storeMessages(trx, owner, folder, messages, (message) => stateSince(tellsFrom, message));
+    await recordSkipped(trx, owner, folder.id, [...page.skipped.map(toSkipped), ...skipped], tellsFrom);
     if (!page.more) await completeListing(trx, owner, folder);
     await recordEvents(trx, owner, merged);
   });
 }
 
-function isListedTold(owner: PageOwner, folder: SyncFolder, message: RemoteMessage): boolean {
-  const receivedAt = new Date(message.receivedAt);
-  if (owner.rules?.notifyFrom !== undefined && receivedAt >= owner.rules.notifyFrom) return true;
-  if (folder.quietBefore !== null && receivedAt < folder.quietBefore) return false;
-  return folder.wasComplete || (owner.tellListedFrom !== undefined && receivedAt >= owner.tellListedFrom);
+/** Since when a listed message must have been received to be told, in ms since 1970: -Infinity tells all of them, Infinity none. */
+function listedToldFrom(owner: PageOwner, { wasComplete, quietBefore }: SyncFolder): number {
+  const asNew = wasComplete ? Number.NEGATIVE_INFINITY : (owner.tellListedFrom?.getTime() ?? Number.POSITIVE_INFINITY);
+  const asked = owner.rules?.notifyFrom?.getTime() ?? Number.POSITIVE_INFINITY;
+  return Math.min(asked, Math.max(asNew, quietBefore?.getTime() ?? Number.NEGATIVE_INFINITY));
+}
+
+function stateSince(tellsFrom: number, message: RemoteMessage): "fetched" | "settled" {
+  return Date.parse(message.receivedAt) >= tellsFrom ? "fetched" : "settled";
+}
+
+/**
+ * Commits what became of a skipped message that was asked for again: stored as its page would have done, or noted once more, or gone. The folder's
+ * cursor must be the one that it was asked with, for under another its name may mean another message, or none.
+ */
+export async function storeSkipped(
+  db: Database,
+  owner: PageOwner,
+  folder: SyncFolder,
+  due: DueSkipped,
+  fetched: FetchedMessages,
+  texts: PageTexts,
+): Promise<void> {
+  const refused = fetched.skipped.find(({ ref }) => ref === due.ref);
+  const found = fetched.messages.filter(({ ref }) => ref === due.ref);
+  try {
+    await db.transaction().execute(async (trx) => {
+      await lockAsRead(trx, owner, folder);
+      if (refused !== undefined) return recordSkippedAgain(trx, folder.id, toSkipped(refused));
+      const messages = await wantedOf(trx, owner, folder, found);
+      const tellsFrom = Math.min(due.tellsFrom, owner.rules?.notifyFrom?.getTime() ?? Number.POSITIVE_INFINITY);
+      const merged = await storeMessages(trx, owner, folder, messages, (message) => stateSince(tellsFrom, message), texts.snippets);
+      await saveMessageTexts(
+        trx,
+        owner,
+        messages.flatMap((message) => keptText(owner, message, texts)),
+      );
+      await forgetSkipped(trx, folder.id, due.ref);
+      await recordEvents(trx, owner, merged);
+    });
+  } catch (error) {
+    if (!isRefusedRow(error)) throw error;
+    await recordSkippedAgain(db, folder.id, { ref: due.ref, code: "message_not_stored", reason: `SQLSTATE ${error.code}` });
+  }
+}
+
+async function lockAsRead(trx: Connection, owner: PageOwner, folder: SyncFolder): Promise<void> {
+  const row = await trx
+    .selectFrom("folders")
+    .select("id")
+    .where("id", "=", folder.id)
+    .where("writes", "=", folder.writes)
+    .where(sql<boolean>`cursor is not distinct from ${folder.cursor === null ? null : JSON.stringify(folder.cursor)}::jsonb`)
+    .where(areSettingsOf(owner))
+    .forUpdate()
+    .executeTakeFirst();
+  if (row === undefined) throw new CursorMoved(`the cursor of ${folder.id} was moved by somebody else`);
 }
 
 /** The listing named everything there is: places of an earlier generation are gone. */

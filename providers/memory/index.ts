@@ -228,7 +228,7 @@ function report(mailbox: MemoryMailbox, settings: MemorySettings, options: OpenO
 }
 
 function listFolders(mailbox: MemoryMailbox, { roleOverrides }: OpenOptions): readonly RemoteFolder[] {
-  return [...mailbox.folders.values()].map(({ path, role }) => {
+  return [...mailbox.folders.values()].map(({ path, role, stableId }) => {
     const override = Object.hasOwn(roleOverrides, path) ? roleOverrides[path] : undefined;
     return {
       path,
@@ -238,7 +238,7 @@ function listFolders(mailbox: MemoryMailbox, { roleOverrides }: OpenOptions): re
       roleSource: override !== undefined ? "override" : role === "none" ? "none" : "server",
       selectable: true,
       isShared: false,
-      stableId: null,
+      stableId: mailbox.tellsFolderIds ? stableId : null,
     };
   });
 }

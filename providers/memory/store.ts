@@ -35,6 +35,8 @@ export interface StoredMessage {
 
 export interface StoredFolder {
   readonly path: string;
+  /** Stays when the folder is renamed; told only by a mailbox that tells ids of folders. */
+  readonly stableId: string;
   readonly role: FolderRole;
   uidValidity: number;
   uidNext: number;
@@ -51,6 +53,8 @@ export interface StoredFolder {
 export interface MemoryMailbox {
   readonly folders: Map<string, StoredFolder>;
   password: string;
+  /** As a server with OBJECTID (RFC 8474): folders are listed with an id that stays. */
+  tellsFolderIds: boolean;
   /** Every call fails with this while it is set: the server is gone, throttles, or has a new password. */
   failure: MailError | undefined;
   readonly listeners: Set<(path: string) => void>;
@@ -105,6 +109,7 @@ function createMailbox(): MemoryMailbox {
     folders,
     listeners,
     password: "memory",
+    tellsFolderIds: false,
     failure: undefined,
     beforeAnswer: undefined,
     append(path, message) {
@@ -162,7 +167,8 @@ function createMailbox(): MemoryMailbox {
     createFolder(path, role = "none") {
       if (folders.has(path)) return;
       lastUidValidity += 1;
-      folders.set(path, { path, role, uidValidity: lastUidValidity, uidNext: 1, modseq: 1, failure: undefined, messages: new Map() });
+      const stableId = `F${lastUidValidity}`;
+      folders.set(path, { path, stableId, role, uidValidity: lastUidValidity, uidNext: 1, modseq: 1, failure: undefined, messages: new Map() });
     },
     renumber(path) {
       const folder = folderAt(path);

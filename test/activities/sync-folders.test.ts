@@ -70,6 +70,66 @@ describe("a folder that is renamed", () => {
   });
 });
 
+describe("a folder whose server gives it an id (RFC 8474)", () => {
+  it("is recognised by it when it was renamed, although it received mail at the same moment", async () => {
+    const { id, server } = await addMemoryMailbox(engine);
+    server.tellsFolderIds = true;
+    server.createFolder("Project");
+    server.append("Project", memoryMail(1));
+    await connect(engine, id);
+    const before = await folderOf(engine, id, "Project");
+    server.renameFolder("Project", "Renamed");
+    server.append("Renamed", memoryMail(2));
+    await fetchAndTell(engine, id);
+    expect((await folderOf(engine, id, "Renamed")).id).toBe(before.id);
+    expect(await toldOf(engine, id)).toEqual(["created 2"]);
+  });
+
+  it("is recognised where the server began to give ids after it was listed first", async () => {
+    const { id, server } = await addMemoryMailbox(engine);
+    server.createFolder("Project");
+    await connect(engine, id);
+    server.tellsFolderIds = true;
+    await fetchAndTell(engine, id);
+    const { id: before, stable_id: stableId } = await folderOf(engine, id, "Project");
+    expect(stableId).toBe(server.folders.get("Project")?.stableId);
+    server.renameFolder("Project", "Renamed");
+    server.append("Renamed", memoryMail(1));
+    await fetchAndTell(engine, id);
+    expect((await folderOf(engine, id, "Renamed")).id).toBe(before);
+  });
+
+  it("is followed although another folder took its name at once", async () => {
+    const { id, server } = await addMemoryMailbox(engine);
+    server.tellsFolderIds = true;
+    server.createFolder("Project");
+    server.append("Project", memoryMail(1));
+    await connect(engine, id);
+    const before = await folderOf(engine, id, "Project");
+    server.renameFolder("Project", "Old project");
+    server.createFolder("Project");
+    await fetchAndTell(engine, id);
+    await importAll(engine, id);
+    server.append("Project", memoryMail(2));
+    await fetchAndTell(engine, id);
+    expect((await folderOf(engine, id, "Old project")).id).toBe(before.id);
+    expect(await placesOf(engine, id)).toEqual({ "Old project": ["1"], Project: ["2"] });
+    expect(await toldOf(engine, id)).toEqual(["created 2"]);
+  });
+
+  it("is not taken for another one that looks the same", async () => {
+    const { id, server } = await addMemoryMailbox(engine);
+    server.tellsFolderIds = true;
+    for (const path of ["One", "Two"]) server.createFolder(path);
+    await connect(engine, id);
+    const before = [await folderOf(engine, id, "One"), await folderOf(engine, id, "Two")];
+    server.renameFolder("One", "A");
+    server.renameFolder("Two", "B");
+    await fetchAndTell(engine, id);
+    expect([(await folderOf(engine, id, "A")).id, (await folderOf(engine, id, "B")).id]).toEqual(before.map((row) => row.id));
+  });
+});
+
 describe("a folder that cannot be opened", () => {
   it.each([["not_found"], ["permission_denied"], ["invalid_response"]] as const)(
     "though it is listed (%s) stops alone, shows why, and goes on when it can [row 56][row 71]",
