@@ -149,6 +149,22 @@ export const catalogue = {
     "The host lies in a private, loopback or link-local network, which is closed to customers by default.",
     "Use a public host, or have the operator list the network in EVERPOST_ALLOW_PRIVATE_NETWORKS.",
   ),
+  proxy_unreachable: entry(
+    "backoff",
+    "degraded",
+    503,
+    "The mailbox's proxy cannot be reached",
+    "Nothing answers at the proxy's host and port, or what answers is no proxy of this type. The mail server was not asked.",
+    "Check type, host and port in `proxy`, and that the proxy runs and takes connections from this address; null removes it.",
+  ),
+  proxy_refused: entry(
+    "backoff",
+    "degraded",
+    422,
+    "The mailbox's proxy refused to connect us",
+    "The proxy does not accept the user name or password, or its rules do not allow this mail server. The mail server was not asked.",
+    "Check `username` and `password` in `proxy`, and that the proxy allows the mail server's port (IMAP 993 or 143, SMTP 465 or 587).",
+  ),
   too_many_connections: entry(
     "backoff",
     "none",

@@ -108,8 +108,8 @@ export const mailboxRoutes: readonly Route[] = [
       operationId: "changeMailbox",
       summary: "Change a mailbox's settings or credentials",
       description:
-        "What is left out stays as it is. New settings and credentials are used at once; if they are wrong, `status` says so. A server on another host needs " +
-        "its password again. With `dryRun=true` nothing changes: the answer counts what a change of `sync` would add and forget.",
+        "What is left out stays as it is. New settings and credentials are used at once; if they are wrong, `status` says so. A server or proxy on another host " +
+        "needs its password again. With `dryRun=true` nothing changes: the answer counts what a change of `sync` would add and forget.",
       tags,
       auth: writing,
       params: idParams("mailbox"),

@@ -1,11 +1,12 @@
-import { isIP } from "node:net";
-import { rootCertificates } from "node:tls";
-import { ImapFlow } from "imapflow";
+import { isIP, type Socket } from "node:net";
+import { rootCertificates, connect as startTls } from "node:tls";
+import { ImapFlow, type ImapFlowOptions } from "imapflow";
 import { MailError } from "../../domain/errors.ts";
 import type { FolderRole } from "../../domain/folder.ts";
 import type { ConnectionTaker, HostResolver } from "../provider.ts";
 import { toMailError } from "./errors.ts";
 import type { ImapCredentials, ImapSettings, ServerSettings } from "./settings.ts";
+import { openTunnel } from "./tunnel.ts";
 
 /** Everything that opening and reading one mailbox needs. */
 export interface Account {
@@ -41,6 +42,10 @@ export async function connect(
   const { address } = await account.resolveHost(server.host);
   signal?.throwIfAborted();
   const release = await account.takeConnection?.(settings.connectionsMax, signal);
+  const tunnel = await tunnelTo(account, { address, port: server.port }, { doing, signal }).catch((error: unknown) => {
+    release?.();
+    throw error;
+  });
   const client = new ImapFlow({
     host: address,
     port: server.port,
@@ -49,6 +54,7 @@ export async function connect(
     ...(isIP(server.host) === 0 ? { servername: server.host } : {}),
     auth: { user: server.username, pass: credentials.password },
     tls: tlsOptions(server),
+    ...(tunnel === undefined ? {} : { transport: transportOver(tunnel) }),
     logger: false,
     clientInfo: { name: "Everpost", vendor: "Everpost" },
     disableAutoIdle: true,
@@ -85,6 +91,34 @@ export async function connect(
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
+}
+
+/** The way to a server through the mailbox's proxy; undefined where it has none. */
+export async function tunnelTo(
+  { settings, credentials, resolveHost }: Account,
+  target: { readonly address: string; readonly port: number },
+  options: { readonly doing: string; readonly signal?: AbortSignal | undefined },
+): Promise<Socket | undefined> {
+  const { proxy } = settings;
+  return proxy ? openTunnel({ proxy, password: credentials.proxyPassword ?? null, resolveHost }, target, options) : undefined;
+}
+
+/**
+ * ImapFlow over a connection that is there already. Its own `proxy` option would look names up by itself, past our check, and tell a proxy's failures
+ * from the server's by words only.
+ */
+function transportOver(tunnel: Socket): NonNullable<ImapFlowOptions["transport"]> {
+  type Way = Pick<Parameters<NonNullable<ImapFlowOptions["transport"]>["connect"]>[0], "host" | "servername" | "tls">;
+  const secure = ({ host, servername, tls }: Way, onSecure: () => void) =>
+    startTls({ ...tls, host, ...(servername === undefined ? {} : { servername }), socket: tunnel }, onSecure);
+  return {
+    connect(options, onConnect) {
+      if (options.secure) return secure(options, onConnect);
+      setImmediate(onConnect);
+      return tunnel;
+    },
+    upgrade: (_plain, options, onSecure) => secure(options, onSecure),
+  };
 }
 
 /**

@@ -1,5 +1,7 @@
 import { z } from "zod";
+import { hostSchema } from "./host.ts";
 import { customPreset, findPreset, type PresetServer, presets, type Security, securities, userNameFor } from "./presets.ts";
+import { overlayProxy, type ProxySettings, proxySchema } from "./proxy-settings.ts";
 
 export interface ServerSettings {
   readonly host: string;
@@ -17,6 +19,8 @@ export interface ImapSettings {
   readonly imap: ServerSettings;
   /** Null where the mailbox only receives. */
   readonly smtp: ServerSettings | null;
+  /** The way to both servers; null, and missing in settings from before there were proxies, is straight. */
+  readonly proxy?: ProxySettings | null;
   /** Connections that we may hold to the account at once, the watch included. */
   readonly connectionsMax: number;
 }
@@ -25,6 +29,7 @@ export interface ImapCredentials {
   readonly password: string;
   /** Null where sending takes the same password. */
   readonly smtpPassword: string | null;
+  readonly proxyPassword?: string | null;
 }
 
 const presetNames = [customPreset, ...presets.map((preset) => preset.name)] as const;
@@ -33,12 +38,7 @@ const password = z.string().min(1, "the password must not be empty").max(4_096);
 
 const server = z
   .strictObject({
-    host: z
-      .string()
-      .trim()
-      .toLowerCase()
-      .regex(/^(?=.{1,253}$)[a-z0-9_]([a-z0-9_.:-]*[a-z0-9])?$|^[0-9a-f:]+$/, "a host name or an IP address, without scheme, port or path")
-      .optional(),
+    host: hostSchema.optional(),
     port: z.number().int().min(1).max(65_535).optional(),
     security: z.enum(securities).optional(),
     username: z.string().trim().min(1).max(512).optional(),
@@ -68,6 +68,7 @@ export const connectSchema = z.strictObject({
   password,
   imap: server.optional(),
   smtp: server.extend({ password: password.optional() }).nullable().optional(),
+  proxy: proxySchema.nullable().optional(),
   connectionsMax: z.number().int().min(1).max(20).optional(),
 });
 
@@ -81,9 +82,10 @@ type ServerInput = z.infer<typeof server>;
 /** Settings and credentials out of what connectSchema parsed. Throws a ZodError that names the member that is missing. */
 export function split(parsed: unknown, email: string): { readonly settings: ImapSettings; readonly credentials: ImapCredentials } {
   const input: ConnectInput = connectSchema.parse(parsed);
+  const { proxy, proxyPassword } = overlayProxy({ proxy: null, proxyPassword: null }, input.proxy);
   return {
-    settings: resolveSettings(input, email),
-    credentials: { password: input.password, smtpPassword: input.smtp?.password ?? null },
+    settings: { ...resolveSettings(input, email), proxy },
+    credentials: { password: input.password, smtpPassword: input.smtp?.password ?? null, proxyPassword },
   };
 }
 
@@ -98,13 +100,43 @@ interface Stored {
  */
 export function merge(stored: Stored, changes: unknown, email: string): Stored {
   const input: ChangeInput = changeSchema.parse(changes);
-  const merged = overlayStored(stored, input, email);
+  const { proxy, proxyPassword } = overlayProxy(
+    { proxy: stored.settings.proxy ?? null, proxyPassword: stored.credentials.proxyPassword ?? null },
+    input.proxy,
+  );
+  const servers = overlayStored(stored, input, email);
+  const merged = { settings: { ...servers.settings, proxy }, credentials: { ...servers.credentials, proxyPassword } };
   const { imap, smtp } = stored.settings;
   if (merged.settings.imap.host !== imap.host && input.password === undefined) throw missing(["password"], neededAgain("IMAP"));
   const isKnown = merged.settings.smtp === null || [imap.host, smtp?.host].includes(merged.settings.smtp.host);
   const isGiven = input.smtp?.password !== undefined || (input.password !== undefined && merged.credentials.smtpPassword === null);
   if (!isKnown && !isGiven) throw missing(merged.credentials.smtpPassword === null ? ["password"] : ["smtp", "password"], neededAgain("SMTP"));
+  refuseListening(stored, merged, input);
   return merged;
+}
+
+/**
+ * A proxy hears what it passes on, unless TLS rests on a certificate that others vouch for. So where it does not, a password that is stored is not sent
+ * through a proxy on another host, nor is the protection taken away behind one that is there.
+ */
+function refuseListening(stored: Stored, merged: Stored, input: ChangeInput): void {
+  const { proxy } = merged.settings;
+  if (!proxy) return;
+  const isOtherProxy = proxy.host !== stored.settings.proxy?.host;
+  const isOpened = (protocol: "imap" | "smtp") => {
+    const [before, after] = [stored.settings[protocol], merged.settings[protocol]];
+    return after !== null && protection(after) !== "" && (isOtherProxy || before === null || protection(before) !== protection(after));
+  };
+  const message = "is needed again: through this proxy, a stored password could be read on its way";
+  if (isOpened("imap") && input.password === undefined) throw missing(["password"], message);
+  const ownPassword = merged.credentials.smtpPassword !== null;
+  const given = ownPassword ? input.smtp?.password : input.password;
+  if (isOpened("smtp") && given === undefined) throw missing(ownPassword ? ["smtp", "password"] : ["password"], message);
+}
+
+/** How a server's protection falls short of a certificate that others vouch for; empty where it does not. */
+function protection({ security, allowSelfSigned, caCertificate }: ServerSettings): string {
+  return [security === "none" ? "none" : "", allowSelfSigned ? "any" : "", caCertificate ?? ""].join("");
 }
 
 function neededAgain(protocol: string): string {

@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import SMTPConnection from "nodemailer/lib/smtp-connection";
 import { MailError } from "../../domain/errors.ts";
 import type { SendingReport } from "../provider.ts";
-import { type Account, tlsOptions } from "./connection.ts";
+import { type Account, tlsOptions, tunnelTo } from "./connection.ts";
 import { toMailError } from "./errors.ts";
 import type { ServerSettings } from "./settings.ts";
 
@@ -19,7 +19,8 @@ export async function testSending(account: Account, signal?: AbortSignal): Promi
   if (server === null) throw new MailError("permission_denied", { doing: `${doing}: the mailbox has no SMTP settings` });
   const login = { user: server.username, pass: credentials.smtpPassword ?? credentials.password };
   const { address } = await account.resolveHost(server.host);
-  const connection = new SMTPConnection(connectionOptions(server, address));
+  const tunnel = await tunnelTo(account, { address, port: server.port }, { doing, signal });
+  const connection = new SMTPConnection({ ...connectionOptions(server, address), ...(tunnel === undefined ? {} : { connection: tunnel }) });
   const { promise: failed, reject } = Promise.withResolvers<never>();
   failed.catch(() => {});
   connection.on("error", reject);

@@ -4,6 +4,7 @@ import { createAccessKey } from "../../db/access-keys.ts";
 import { keyScopes } from "../../domain/access.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { createMailUser, deliver, dovecot } from "../helpers/dovecot.ts";
+import { type MailProxy, startMailProxy } from "../helpers/mail-proxy.ts";
 import { type SpawnedApi, type SpawnedProcess, spawnApi, spawnWorker } from "../helpers/processes.ts";
 import { imapThatSays, type ScriptedServer, smtpThatSays } from "../helpers/scripted-server.ts";
 import { connectTemporal, type TemporalConnection, temporalAddress, temporalNamespace } from "../helpers/temporal.ts";
@@ -19,6 +20,8 @@ const ring = randomBytes(32);
 const secrets: Record<string, string> = {
   "the key ring": ring.toString("base64"),
   "the SMTP password": word("smtp-password"),
+  "the proxy's password": word("proxy-password"),
+  "a wrong proxy password": word("wrong-proxy-password"),
   "a wrong password": `${word("wrong")}"\\quoted`,
   "a password that the server repeats": word("repeated-password"),
   "a password of a refused request": word("refused-password"),
@@ -41,6 +44,7 @@ let receiver: Receiver;
 let smtp: ScriptedServer;
 let echo: ScriptedServer;
 let echoSmtp: ScriptedServer;
+let proxy: MailProxy;
 let key: string;
 const answers: Trace[] = [];
 
@@ -53,6 +57,7 @@ beforeAll(async () => {
     imapThatSays("{tag} NO cannot run {line}"),
     smtpThatSays("535 5.7.8 cannot run {line}"),
   ]);
+  proxy = await startMailProxy({ type: "http", username: "ann", password: String(secrets["the proxy's password"]) });
   const env = {
     DATABASE_URL: database.url,
     TEMPORAL_ADDRESS: temporalAddress(),
@@ -79,6 +84,7 @@ afterAll(async () => {
     smtp?.[Symbol.asyncDispose](),
     echo?.[Symbol.asyncDispose](),
     echoSmtp?.[Symbol.asyncDispose](),
+    proxy?.close(),
     temporal?.close(),
   ]);
   await database?.drop();
@@ -173,6 +179,7 @@ describe("a run through everything that holds secrets", () => {
       imap,
       smtp: { host: "127.0.0.1", port: smtp.port, password: secrets["the SMTP password"], ...plain },
     };
+    const way = { type: "http", host: "127.0.0.1", port: proxy.port, username: "ann", password: secrets["the proxy's password"] };
     const bad = { ...good, password: secrets["a wrong password"] };
     const repeated = {
       email: user.email,
@@ -208,6 +215,9 @@ describe("a run through everything that holds secrets", () => {
     expect((await call("POST", "/v1/mailboxes/test", repeated)).sending).toMatchObject({ ok: false });
     expect(echo.heard.join()).toContain(secrets["a password that the server repeats"]);
     await call("POST", "/v1/mailboxes/test", { ...good, imap: { host: "imap.nowhere.invalid" } });
+    expect((await call("POST", "/v1/mailboxes/test", { ...good, proxy: way })).sending).toMatchObject({ ok: true });
+    const shut = { ...way, password: secrets["a wrong proxy password"] };
+    expect((await call("POST", "/v1/mailboxes/test", { ...good, proxy: shut })).receiving).toMatchObject({ problem: { code: "proxy_refused" } });
 
     // Requests that fail with a secret in them.
     const refused = secrets["a password of a refused request"];
@@ -220,7 +230,7 @@ describe("a run through everything that holds secrets", () => {
 
     await deliver(user.email, markedMessage(user.email, "1."));
     // Mailboxes: one that works, one that does not at first, one whose server repeats the password.
-    const first = await call("POST", "/v1/mailboxes", { ...good, externalId: "first" }, { "Idempotency-Key": "first" });
+    const first = await call("POST", "/v1/mailboxes", { ...good, proxy: way, externalId: "first" }, { "Idempotency-Key": "first" });
     const second = await call("POST", "/v1/mailboxes", { ...bad, externalId: "second" });
     const third = await call("POST", "/v1/mailboxes", { ...repeated, externalId: "third" });
     await mailboxIs(first.id, (mailbox) => mailbox.status === "connected" && mailbox.flow.state === "live", "the first mailbox to be live");
@@ -242,6 +252,7 @@ describe("a run through everything that holds secrets", () => {
     // Credentials changed for wrong ones, and mended.
     await call("PATCH", `/v1/mailboxes/${first.id}`, { password: secrets["a wrong password"] });
     await mailboxIs(first.id, (mailbox) => mailbox.status === "error", "the first mailbox to be refused");
+    await call("PATCH", `/v1/mailboxes/${second.id}`, { password: user.password, proxy: { ...shut, type: "carrier pigeon" } });
     await call("PATCH", `/v1/mailboxes/${second.id}`, { password: user.password });
     await mailboxIs(second.id, (mailbox) => mailbox.status === "connected", "the second mailbox to be mended");
     await call("POST", `/v1/mailboxes/${first.id}/test`);

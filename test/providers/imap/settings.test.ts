@@ -17,7 +17,7 @@ describe("connecting an IMAP mailbox", () => {
       caCertificate: null,
     });
     expect(settings.smtp).toMatchObject({ port: 465, security: "tls", username: email });
-    expect(credentials).toEqual({ password: "pw", smtpPassword: null });
+    expect(credentials).toEqual({ password: "pw", smtpPassword: null, proxyPassword: null });
     expect(JSON.stringify(settings)).not.toContain("pw");
   });
 
@@ -89,7 +89,7 @@ describe("changing stored settings", () => {
   test("changes only the password when only that is given", () => {
     const changed = merge(stored, { password: "new" }, email);
     expect(changed.settings).toEqual(stored.settings);
-    expect(changed.credentials).toEqual({ password: "new", smtpPassword: "smtp old" });
+    expect(changed.credentials).toEqual({ password: "new", smtpPassword: "smtp old", proxyPassword: null });
   });
 
   test("moves to the usual port with the security, and keeps a port of one's own otherwise", () => {
@@ -137,14 +137,106 @@ describe("changing stored settings", () => {
     expect(() => merge(receivingOnly, { smtp: { host: "other.example" } }, email)).toThrow(ZodError);
     expect(merge(receivingOnly, { smtp: { host: "imap.example.org" } }, email).settings.smtp).toMatchObject({ host: "imap.example.org" });
     const own = merge(receivingOnly, { smtp: { host: "other.example", password: "new" } }, email);
-    expect(own.credentials).toEqual({ password: "old", smtpPassword: "new" });
+    expect(own.credentials).toEqual({ password: "old", smtpPassword: "new", proxyPassword: null });
   });
 
   test("forgets the SMTP password with the preset that it was for", () => {
-    expect(merge(stored, { preset: "fastmail", password: "new" }, email).credentials).toEqual({ password: "new", smtpPassword: null });
+    expect(merge(stored, { preset: "fastmail", password: "new" }, email).credentials).toEqual({
+      password: "new",
+      smtpPassword: null,
+      proxyPassword: null,
+    });
   });
 
   test("still refuses to send the password in the clear by oversight", () => {
     expect(() => merge(stored, { imap: { security: "none" } }, email)).toThrow(ZodError);
+  });
+});
+
+describe("a proxy", () => {
+  const server = { password: "pw", imap: { host: "imap.example.org" }, smtp: null };
+  const proxy = { type: "socks5", host: "way.example", port: 1080, username: "ann", password: "proxy pw" };
+  const stored = split({ ...server, proxy }, email);
+  const straight = split(server, email);
+
+  test("is stored with its user name, and its password apart from what is shown", () => {
+    expect(stored.settings.proxy).toEqual({ type: "socks5", host: "way.example", port: 1080, username: "ann" });
+    expect(stored.credentials).toEqual({ password: "pw", smtpPassword: null, proxyPassword: "proxy pw" });
+    expect(straight).toMatchObject({ settings: { proxy: null }, credentials: { proxyPassword: null } });
+  });
+
+  test("is changed member by member, survives a new preset, and null takes it away", () => {
+    const moved = merge(stored, { proxy: { port: 1081 } }, email);
+    expect(moved.settings.proxy).toEqual({ type: "socks5", host: "way.example", port: 1081, username: "ann" });
+    expect(moved.credentials.proxyPassword).toBe("proxy pw");
+    expect(merge(stored, { preset: "fastmail", password: "new" }, email).settings.proxy).toEqual(stored.settings.proxy);
+    expect(merge(stored, { connectionsMax: 2 }, email).credentials.proxyPassword).toBe("proxy pw");
+    const without = merge(stored, { proxy: null }, email);
+    expect([without.settings.proxy, without.credentials.proxyPassword]).toEqual([null, null]);
+  });
+
+  test("is added to settings from before there were proxies", () => {
+    const { proxy: _proxy, ...settings } = straight.settings;
+    const { proxyPassword: _password, ...credentials } = straight.credentials;
+    expect(merge({ settings, credentials }, { proxy }, email)).toEqual(stored);
+    expect(merge({ settings, credentials }, { connectionsMax: 2 }, email).settings.proxy).toBeNull();
+  });
+
+  test("keeps no password without a user name, or for a protocol that has none", () => {
+    expect(merge(stored, { proxy: { username: null } }, email).credentials.proxyPassword).toBeNull();
+    expect(merge(stored, { proxy: { type: "socks4" } }, email).credentials.proxyPassword).toBeNull();
+  });
+
+  test.each([
+    ["no type", { host: "way.example", port: 1080 }, "proxy.type"],
+    ["no host", { type: "http", port: 8080 }, "proxy.host"],
+    ["no port", { type: "http", host: "way.example" }, "proxy.port"],
+    ["a protocol nobody knows", { ...proxy, type: "https" }, "proxy.type"],
+    ["a URL for a host", { ...proxy, host: "socks5://way.example" }, "proxy.host"],
+    ["a password without a user name", { ...proxy, username: undefined }, "proxy.username"],
+    ["a password for SOCKS4", { ...proxy, type: "socks4" }, "proxy.password"],
+    ["a password that is too long for SOCKS5", { ...proxy, password: "ü".repeat(128) }, "proxy.password"],
+    ["a user name with a line break", { ...proxy, username: "ann\r\nHost: x" }, "proxy.username"],
+    ["an HTTP user name with a colon", { ...proxy, type: "http", username: "a:b" }, "proxy.username"],
+  ])("is refused with %s, and the member named", (_name, given, path) => {
+    expect(() => split({ ...server, proxy: given }, email)).toThrow(
+      expect.objectContaining({ issues: expect.arrayContaining([expect.objectContaining({ path: path.split(".") })]) }),
+    );
+  });
+
+  test("on another host is not sent the stored proxy password", () => {
+    expect(() => merge(stored, { proxy: { host: "other.example" } }, email)).toThrow(
+      expect.objectContaining({
+        issues: [expect.objectContaining({ path: ["proxy", "password"], message: expect.stringContaining("needed again") })],
+      }),
+    );
+    const moved = merge(stored, { proxy: { host: "other.example", password: "new" } }, email);
+    expect(moved).toMatchObject({ settings: { proxy: { host: "other.example" } }, credentials: { password: "pw", proxyPassword: "new" } });
+  });
+
+  test.each([
+    ["no encryption", { security: "none", allowInsecure: true }],
+    ["any certificate", { allowSelfSigned: true }],
+    ["a certificate authority of one's own", { caCertificate: "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----" }],
+  ])("is not sent a stored mail password where it could read it: %s", (_name, weak) => {
+    const weakServer = split({ ...server, imap: { ...server.imap, ...weak } }, email);
+    expect(() => merge(weakServer, { proxy }, email)).toThrow(expect.objectContaining({ issues: [expect.objectContaining({ path: ["password"] })] }));
+    expect(() => merge(stored, { imap: weak }, email)).toThrow(
+      expect.objectContaining({ issues: [expect.objectContaining({ path: ["password"] })] }),
+    );
+    expect(merge(weakServer, { proxy, password: "again" }, email).settings.proxy).toEqual(stored.settings.proxy);
+    // Neither the proxy that is there, nor taking it away, shows the password to anybody new.
+    const both = split({ ...server, imap: { ...server.imap, ...weak }, proxy }, email);
+    expect(merge(both, { proxy: { port: 1081 } }, email).settings.proxy?.port).toBe(1081);
+    expect(merge(both, { proxy: null }, email).settings.proxy).toBeNull();
+  });
+
+  test("is not sent a stored SMTP password either where it could read it", () => {
+    const smtp = { host: "smtp.example.org", password: "smtp pw", allowSelfSigned: true };
+    const sending = split({ ...server, smtp }, email);
+    expect(() => merge(sending, { proxy, password: "again" }, email)).toThrow(
+      expect.objectContaining({ issues: [expect.objectContaining({ path: ["smtp", "password"] })] }),
+    );
+    expect(merge(sending, { proxy, smtp: { password: "again" } }, email).settings.proxy).toEqual(stored.settings.proxy);
   });
 });
