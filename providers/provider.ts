@@ -128,6 +128,24 @@ export interface OpenOptions {
   readonly takeConnection?: ConnectionTaker | undefined;
   /** Roles that the customer set by path, over whatever the server or the name says. */
   readonly roleOverrides: Readonly<Record<string, FolderRole>>;
+  /** How long a server may take; the provider's own figures where left out. */
+  readonly patience?: Partial<Patience> | undefined;
+}
+
+/** How long a mail server is waited for before its connection is given up. */
+export interface Patience {
+  /** For the connection, TLS and the greeting each. */
+  readonly connectMs: number;
+  /** For all of it until the account is signed in to: a server that says a byte a second is never silent, and no use either. */
+  readonly signInMs: number;
+  /** Silence while an answer is due; a large search may think for a while. */
+  readonly silenceMs: number;
+  /** For one call, however much is said meanwhile. */
+  readonly callMs: number;
+  /** How often a watch that hears nothing asks for a sign of life, at the latest. */
+  readonly aliveEveryMs: number;
+  /** For the sign of life. */
+  readonly answerMs: number;
 }
 
 /** A place for one more connection to the account, of `max` over all processes; resolves to what gives it back. Throws `too_many_connections`. */

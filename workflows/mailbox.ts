@@ -91,6 +91,8 @@ export const stateQuery = defineQuery<MailboxState>("state");
 
 /** A run's history stays below this, far from every limit, and short to read. */
 const historyLengthMax = 1_500;
+/** Of one look: ten thousand folders at a server that has to be asked about each. Its heartbeat notices a dead worker sooner. */
+const lookTimeout = "10 minutes";
 /** More paths than this in one wake are answered by looking at all folders. */
 const wokenPathsMax = 50;
 
@@ -315,7 +317,7 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
 
   async function fetch(paths: readonly string[] | null, isThorough: boolean, summary: string): Promise<FetchChangesResult> {
     const due = paths === null ? { nextDueAt: dueAfter(Date.now(), state.pollEveryMs, firstFraction()) } : {};
-    const result = await providerActivities({ summary }).fetchChanges({ ...ref, paths, isThorough, ...due });
+    const result = await providerActivities({ summary, startToCloseTimeout: lookTimeout }).fetchChanges({ ...ref, paths, isThorough, ...due });
     if (result.isGone) stop = true;
     if (result.progress !== undefined) state.progress = result.progress;
     if (result.needsImport) {

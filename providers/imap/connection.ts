@@ -3,8 +3,8 @@ import { rootCertificates, connect as startTls } from "node:tls";
 import { ImapFlow, type ImapFlowOptions } from "imapflow";
 import { MailError } from "../../domain/errors.ts";
 import type { FolderRole } from "../../domain/folder.ts";
-import type { ConnectionTaker, HostResolver } from "../provider.ts";
-import { toMailError } from "./errors.ts";
+import type { ConnectionTaker, HostResolver, Patience } from "../provider.ts";
+import { type FailureContext, toMailError } from "./errors.ts";
 import type { ImapCredentials, ImapSettings, ServerSettings } from "./settings.ts";
 import { openTunnel } from "./tunnel.ts";
 
@@ -15,16 +15,39 @@ export interface Account {
   readonly resolveHost: HostResolver;
   readonly takeConnection?: ConnectionTaker | undefined;
   readonly roleOverrides: Readonly<Record<string, FolderRole>>;
+  readonly patience?: Partial<Patience> | undefined;
 }
 
-/** Time for TCP, TLS and the greeting each; a server that needs longer is no use to anybody. */
-const connectTimeoutMs = 20_000;
-/** Time for all of it. A server that answers a byte a second is never silent, and no use either. */
-const signInTimeoutMs = 90_000;
-/** Silence of the server while an answer is due. Large searches may think for a while. */
-const silenceMaxMs = 60_000;
+/**
+ * What a server is allowed unless a caller says otherwise. A watch whose connection has silently died is found out after `aliveEveryMs` and `answerMs`: NATs
+ * forget a connection after five minutes, servers after thirty (RFC 2177).
+ */
+export const defaultPatience: Patience = {
+  connectMs: 20_000,
+  signInMs: 90_000,
+  silenceMs: 60_000,
+  callMs: 5 * 60_000,
+  aliveEveryMs: 4 * 60_000,
+  answerMs: 30_000,
+};
+
+export function patienceOf(account: Account): Patience {
+  return { ...defaultPatience, ...account.patience };
+}
+
 /** A single answer larger than this is an attack or a fault: sources are read in pieces far below it. */
 const literalBytesMax = 64 * 1024 * 1024;
+
+/** What broke a connection: calls that wait on it hear only that it is gone. */
+const brokenBy = new WeakMap<ImapFlow, unknown>();
+
+/** The error of a call, or the fault in the server's answer that ended the connection under it: that one another connection would meet again. */
+export function reasonOf(client: ImapFlow, error: unknown, context: FailureContext): MailError {
+  const failure = toMailError(error, context);
+  if (failure.code !== "unavailable" || !brokenBy.has(client)) return failure;
+  const broken = toMailError(brokenBy.get(client), context);
+  return broken.code === "invalid_response" ? broken : failure;
+}
 
 /**
  * Connects and signs in. The address is the one the resolver allowed, while TLS checks the name (and so a name cannot point elsewhere between
@@ -34,7 +57,7 @@ export async function connect(
   account: Account,
   doing: string,
   signal?: AbortSignal,
-  options: { readonly silenceMaxMs?: number; readonly signInTimeoutMs?: number } = {},
+  { connectMs, signInMs, silenceMs }: Pick<Patience, "connectMs" | "signInMs" | "silenceMs"> = patienceOf(account),
 ): Promise<ImapFlow> {
   signal?.throwIfAborted();
   const { settings, credentials } = account;
@@ -60,15 +83,15 @@ export async function connect(
     disableAutoIdle: true,
     // Costs Dovecot 400 µs a message and us 250 kB a connection.
     disableCompression: true,
-    connectionTimeout: connectTimeoutMs,
-    greetingTimeout: connectTimeoutMs,
-    socketTimeout: options.silenceMaxMs ?? silenceMaxMs,
+    connectionTimeout: connectMs,
+    greetingTimeout: connectMs,
+    socketTimeout: silenceMs,
     maxLiteralSize: literalBytesMax,
     maxLineLength: literalBytesMax,
     maxResponseSize: 2 * literalBytesMax,
   });
   // Without a listener, a connection that breaks while nobody waits for it would end the process.
-  client.on("error", () => {});
+  client.on("error", (error) => brokenBy.set(client, error));
   if (release !== undefined) client.once("close", release);
   const onAbort = () => client.close();
   signal?.addEventListener("abort", onAbort, { once: true });
@@ -76,7 +99,7 @@ export async function connect(
   const timer = setTimeout(() => {
     isLate = true;
     client.close();
-  }, options.signInTimeoutMs ?? signInTimeoutMs);
+  }, signInMs);
   try {
     await client.connect();
     forgetNamespace(client);
@@ -139,11 +162,11 @@ export function tlsOptions(server: ServerSettings) {
 }
 
 function signInFailure(error: unknown, client: ImapFlow, { settings, credentials }: Account, doing: string): MailError {
-  const context = { doing, protocol: "imap", preset: settings.preset, isSigningIn: true, secrets: [credentials.password] } as const;
   // A BYE in place of a greeting or an answer carries the reason that the closed socket lacks.
-  const byeReason = (client as unknown as { byeReason?: unknown }).byeReason;
-  if (error instanceof Error && typeof byeReason === "string" && (error as { response?: unknown }).response === undefined) {
-    return toMailError(Object.assign(error, { response: byeReason }), context);
+  const { byeReason: farewell } = client as unknown as { readonly byeReason?: string };
+  const context = { doing, protocol: "imap", preset: settings.preset, isSigningIn: true, secrets: [credentials.password], farewell } as const;
+  if (error instanceof Error && typeof farewell === "string" && (error as { response?: unknown }).response === undefined) {
+    return toMailError(Object.assign(error, { response: farewell }), context);
   }
   return toMailError(error, context);
 }

@@ -11,6 +11,8 @@ export interface FailureContext {
   readonly isSigningIn?: boolean;
   /** What was sent to sign in: some servers repeat the command they refuse, and with it the password. */
   readonly secrets?: readonly string[];
+  /** What the server said when it took its leave: the reason of a refusal that gives none. */
+  readonly farewell?: string | undefined;
 }
 
 /** A line of what servers say. The first that fits wins, so the particular stand before the general. */
@@ -206,8 +208,10 @@ function classify(raw: Reading, context: FailureContext): MailErrorCode {
   ) {
     return "tls_failed";
   }
-  const fact = raw.said === "" ? undefined : facts.find((line) => applies(line, context) && line.says.test(raw.said));
+  const factOf = (text: string) => (text === "" ? undefined : facts.find((line) => applies(line, context) && line.says.test(text)));
+  const fact = factOf(raw.said) ?? factOf(context.farewell ?? "");
   if (fact !== undefined && !(fact.code === "not_found" && context.isSigningIn)) return fact.code;
+  if (isLeaving(context.farewell)) return "unavailable";
   if (raw.isAuthenticationFailure || raw.smtpReply === 535 || raw.smtpReply === 534) return refusedLogin(context);
   if (raw.isRefusal) return context.isSigningIn === true ? refusedLogin(context) : "rejected";
   if (/Greeting never received|Timeout/i.test(raw.message) && context.protocol === "smtp") return "connection_timeout";
@@ -215,6 +219,11 @@ function classify(raw: Reading, context: FailureContext): MailErrorCode {
   if (raw.smtpReply !== undefined) return raw.smtpReply < 500 ? "unavailable" : "rejected";
   if (raw.code.startsWith("ParserError")) return "invalid_response";
   return codes[raw.code] ?? "unavailable";
+}
+
+/** A server that goes away refuses every login; one that throws somebody out says something of it. ImapFlow keeps no response code of a BYE. */
+function isLeaving(farewell: string | undefined): boolean {
+  return farewell !== undefined && !/auth|log[ -]?[io]n|password|credential/i.test(farewell);
 }
 
 /** A login that was refused without a reason: where the account's own password never works, that is the likeliest one. */

@@ -17,7 +17,7 @@ import { connectSchema, type ImapCredentials, type ImapSettings, merge, split } 
 import { testSending } from "./smtp.ts";
 import { openSource } from "./source.ts";
 import { fetchSources } from "./sources.ts";
-import { checkScopes } from "./status.ts";
+import { checkAllScopes } from "./status.ts";
 import { fetchTexts } from "./texts.ts";
 import { verify } from "./verify.ts";
 import { watch } from "./watch.ts";
@@ -42,7 +42,7 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
     },
     verify: (signal) => live.run({ doing: "signing in by IMAP", signal }, (client) => verify(client, account)),
     listFolders: (signal) => live.run({ doing: "listing folders", signal }, (client) => listFolders(client, account.roleOverrides)),
-    checkScopes: (cursors, signal) => live.run({ doing: "asking whether folders changed", signal }, (client) => checkScopes(client, cursors)),
+    checkScopes: (cursors, signal) => checkAllScopes(live, cursors, signal),
     pullChanges: (scope, cursor, { signal, ...page }) =>
       live.run({ doing: "reading a folder's changes", signal }, (client) => pullChanges(client, scope, cursor, page)),
     pullHistory: (scope, cursor, { signal, ...page }) =>

@@ -1,14 +1,12 @@
 import type { ImapFlow } from "imapflow";
 import { MailError } from "../../domain/errors.ts";
-import { type Account, connect } from "./connection.ts";
-import { toMailError } from "./errors.ts";
+import { type Account, connect, patienceOf, reasonOf } from "./connection.ts";
 
-/** What a call on a lane does, and how long it may take. */
+/** What a call on a lane does. */
 export interface Call {
   /** For errors: without addresses or content. */
   readonly doing: string;
   readonly signal?: AbortSignal | undefined;
-  readonly timeoutMs?: number;
   /** Changes something: never repeated blindly, because nobody knows how far the first attempt came. */
   readonly isWrite?: boolean;
 }
@@ -30,8 +28,6 @@ export interface Lane {
   close(): Promise<void>;
 }
 
-/** A page of messages or a large search on a slow server; beyond it, the connection is better given up. */
-const callTimeoutMs = 5 * 60_000;
 /** A LOGOUT that is not answered by then is not waited for. */
 const logoutTimeoutMs = 2_000;
 
@@ -64,7 +60,7 @@ export function createLane(account: Account): Lane {
   async function provenClient(call: Call): Promise<ImapFlow> {
     const known = await openedClient(call);
     try {
-      await guarded(known, call, account.settings.preset, (client) => client.noop());
+      await guarded(known, call, account, (client) => client.noop());
     } catch (error) {
       if (!isLost(error)) throw error;
     }
@@ -82,12 +78,12 @@ export function createLane(account: Account): Lane {
         const isReused = client?.usable === true;
         const opened = call.isWrite === true && isReused ? await provenClient(call) : await openedClient(call);
         try {
-          return await guarded(opened, call, account.settings.preset, work);
+          return await guarded(opened, call, account, work);
         } catch (error) {
           // A connection that was left alone may be gone without our knowing, or its folder deleted under it (Dovecot says BYE then). What only
           // reads, a fresh connection may simply do again.
           if (call.isWrite === true || !isReused || opened.usable || isClosed || !isLost(error)) throw error;
-          return await guarded(await openedClient(call), call, account.settings.preset, work);
+          return await guarded(await openedClient(call), call, account, work);
         }
       } finally {
         pending -= 1;
@@ -117,7 +113,7 @@ function isLost(error: unknown): boolean {
 }
 
 /** Ends the work when the signal aborts or the time is up, by closing the connection: no other way ends a command that a server does not answer. */
-async function guarded<T>(client: ImapFlow, call: Call, preset: string | null, work: (client: ImapFlow) => Promise<T>): Promise<T> {
+async function guarded<T>(client: ImapFlow, call: Call, account: Account, work: (client: ImapFlow) => Promise<T>): Promise<T> {
   const { promise: stopped, reject } = Promise.withResolvers<never>();
   stopped.catch(() => {});
   const stop = (reason: unknown) => {
@@ -125,14 +121,14 @@ async function guarded<T>(client: ImapFlow, call: Call, preset: string | null, w
     client.close();
   };
   const onAbort = () => stop(call.signal?.reason);
-  const timer = setTimeout(() => stop(new MailError("connection_timeout", { doing: call.doing })), call.timeoutMs ?? callTimeoutMs);
+  const timer = setTimeout(() => stop(new MailError("connection_timeout", { doing: call.doing })), patienceOf(account).callMs);
   call.signal?.addEventListener("abort", onAbort, { once: true });
   try {
     if (call.signal?.aborted) throw call.signal.reason;
     return await Promise.race([work(client), stopped]);
   } catch (error) {
     if (call.signal?.aborted) throw call.signal.reason;
-    throw toMailError(error, { doing: call.doing, protocol: "imap", preset });
+    throw reasonOf(client, error, { doing: call.doing, protocol: "imap", preset: account.settings.preset });
   } finally {
     clearTimeout(timer);
     call.signal?.removeEventListener("abort", onAbort);

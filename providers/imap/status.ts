@@ -1,14 +1,43 @@
 import type { ImapFlow, StatusObject } from "imapflow";
+import { MailError } from "../../domain/errors.ts";
 import type { ScopeState, SyncCursor } from "../../domain/sync.ts";
 import { readFolderCursor } from "./cursor.ts";
 import { isMissing } from "./errors.ts";
 import { byName } from "./folder.ts";
+import type { Lane } from "./lane.ts";
 import { listMailboxes } from "./list.ts";
 
 const statusQuery = { messages: true, uidNext: true, uidValidity: true, unseen: true, highestModseq: true } as const;
 
 /** From this many folders on, one LIST with STATUS (RFC 5819) is cheaper than a STATUS each. */
 const listStatusFrom = 3;
+
+/** Folders that are asked about in one call where each needs a question of its own: ten thousand would outlast any call's time, and keep others waiting. */
+const statusesAtOnce = 50;
+
+/** How many of `count` folders are worth one call. */
+export function askedAtOnce(hasListStatus: boolean, count: number): number {
+  return hasListStatus && count >= listStatusFrom ? count : statusesAtOnce;
+}
+
+/** The values in slices of the size that `sizeOf` gives for those that are left; no values are one empty slice. */
+export function* inSlices<T>(values: readonly T[], sizeOf: (count: number) => number): Generator<readonly T[]> {
+  let at = 0;
+  do {
+    const size = sizeOf(values.length - at);
+    yield values.slice(at, at + size);
+    at += size;
+  } while (at < values.length);
+}
+
+/** The same for any number of folders: what else waits for the connection comes between the slices. */
+export async function checkAllScopes(lane: Lane, cursors: ReadonlyMap<string, SyncCursor>, signal?: AbortSignal): Promise<readonly ScopeState[]> {
+  const states: ScopeState[] = [];
+  for (const some of inSlices([...cursors], (count) => askedAtOnce(lane.offers("LIST-STATUS"), count))) {
+    states.push(...(await lane.run({ doing: "asking whether folders changed", signal }, (client) => checkScopes(client, new Map(some)))));
+  }
+  return states;
+}
 
 /** What STATUS says of each folder against what its cursor knows. Folders that are gone are left out. */
 export async function checkScopes(client: ImapFlow, cursors: ReadonlyMap<string, SyncCursor>): Promise<readonly ScopeState[]> {
@@ -82,7 +111,10 @@ function readStatus(status: ReadonlyMap<string, string>): Status {
 async function askStatus(client: ImapFlow, path: string): Promise<Status | false | undefined> {
   try {
     const status = await byName(client, path, () => client.status(path, statusQuery));
-    return status === false ? false : toStatus(status);
+    if (status !== false) return toStatus(status);
+    // ImapFlow says the same of a refusal and of a connection that is gone, which would be taken for news of every folder.
+    if (!client.usable) throw new MailError("unavailable", { doing: "asking whether a folder changed" });
+    return false;
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;

@@ -1,15 +1,11 @@
 import type { ImapFlow } from "imapflow";
 import { MailError } from "../../domain/errors.ts";
-import type { WatchOptions } from "../provider.ts";
-import { type Account, connect } from "./connection.ts";
+import type { Patience, WatchOptions } from "../provider.ts";
+import { type Account, connect, patienceOf } from "./connection.ts";
 import { toMailError } from "./errors.ts";
 import { selectFolder } from "./folder.ts";
-import { checkScopes, differs } from "./status.ts";
+import { askedAtOnce, checkScopes, differs, inSlices } from "./status.ts";
 
-/** A server that leaves a plain question open for this long is gone, whatever TCP believes. */
-const answerTimeoutMs = 30_000;
-/** However seldom folders are asked, the connection is proved alive this often: NATs forget it after five minutes, servers after thirty (RFC 2177). */
-const aliveEveryMaxMs = 4 * 60_000;
 /** A server that ends IDLE as soon as it begins is not asked again faster than this. */
 const idleRestartMs = 1_000;
 
@@ -24,8 +20,9 @@ export async function watch(account: Account, options: WatchOptions): Promise<vo
   if (signal.aborted) return;
   let client: ImapFlow | undefined;
   try {
-    client = await connect(account, doing, signal, { silenceMaxMs: aliveEveryMaxMs + answerTimeoutMs });
-    await keepWatch(client, options);
+    const patience = patienceOf(account);
+    client = await connect(account, doing, signal, { ...patience, silenceMs: patience.aliveEveryMs + patience.answerMs });
+    await keepWatch(client, options, patience);
   } catch (error) {
     if (!signal.aborted) throw toMailError(error, { doing, protocol: "imap", preset: account.settings.preset });
   } finally {
@@ -33,41 +30,54 @@ export async function watch(account: Account, options: WatchOptions): Promise<vo
   }
 }
 
-async function keepWatch(client: ImapFlow, options: WatchOptions): Promise<void> {
+async function keepWatch(client: ImapFlow, options: WatchOptions, { aliveEveryMs, answerMs }: Patience): Promise<void> {
   const { signal } = options;
   const ended = endOf(client, signal);
+  /** The same work, given up when the connection ends, or when the server leaves a question open for too long, whatever TCP believes. */
+  const answered = <T>(work: Promise<T>) =>
+    orDead(
+      client,
+      work,
+      ended.then(() => Promise.reject(signal.reason)),
+      answerMs,
+    );
   const hint = createHint(options.onChange);
   // Listening begins before the folder is selected: what happens between the comparison and IDLE is announced with the next answer.
   for (const event of ["exists", "expunge", "flags"] as const) client.on(event, ({ path }: { readonly path: string }) => hint([path]));
 
-  await answered(client, ended, firstCheck(client, options, hint));
+  // What happened before the watch began shows against what is known; the watched folder is compared by its own SELECT.
+  const folder = await answered(selectFolder(client, options.scope.path));
+  const cursor = (await options.knownCursors()).get(options.scope.path);
+  if (cursor !== undefined && differs(cursor, folder)) hint([options.scope.path]);
+  await check(client, options, hint, answered);
   while (!signal.aborted) {
     const startedAt = performance.now();
-    await Promise.race([ended, idleFor(client, Math.min(options.checkEveryMs, aliveEveryMaxMs), signal)]);
+    await Promise.race([ended, idleFor(client, Math.min(options.checkEveryMs, aliveEveryMs), signal)]);
     if (signal.aborted) return;
     if (performance.now() - startedAt < idleRestartMs) await Promise.race([ended, pause(idleRestartMs, signal)]);
     if (signal.aborted) return;
-    await answered(client, ended, check(client, options, hint));
+    await check(client, options, hint, answered);
   }
 }
 
-/** What happened before the watch began shows against what is known; the watched folder is compared by its own SELECT. */
-async function firstCheck(client: ImapFlow, options: WatchOptions, hint: (paths: readonly string[]) => void): Promise<void> {
-  const folder = await selectFolder(client, options.scope.path);
-  const cursor = (await options.knownCursors()).get(options.scope.path);
-  if (cursor !== undefined && differs(cursor, folder)) hint([options.scope.path]);
-  await check(client, options, hint);
-}
-
-async function check(client: ImapFlow, options: WatchOptions, hint: (paths: readonly string[]) => void): Promise<void> {
+/** Folder by folder where the server knows no better: it has its time for each few of them, so that many are not taken for a dead connection. */
+async function check(
+  client: ImapFlow,
+  options: WatchOptions,
+  hint: (paths: readonly string[]) => void,
+  answered: <T>(work: Promise<T>) => Promise<T>,
+): Promise<void> {
   const known = await options.knownCursors();
-  const others = new Map([...known].filter(([path]) => path !== options.scope.path));
-  // A NOOP brings what the server has to say about the watched folder itself.
-  await client.noop();
-  if (!client.usable) throw new MailError("unavailable", { doing });
-  const changed = (await checkScopes(client, others)).filter((state) => state.changed).map((state) => state.path);
-  if (changed.length > 0) hint(changed);
-  options.onAlive();
+  const others = [...known].filter(([path]) => path !== options.scope.path);
+  for (const some of inSlices(others, (count) => askedAtOnce(client.capabilities.has("LIST-STATUS"), count))) {
+    // A NOOP brings what the server has to say about the watched folder itself.
+    await answered(client.noop());
+    if (!client.usable) throw new MailError("unavailable", { doing });
+    const changed = (await answered(checkScopes(client, new Map(some)))).filter((state) => state.changed).map((state) => state.path);
+    if (changed.length > 0) hint(changed);
+    options.onAlive();
+    if (options.signal.aborted) return;
+  }
 }
 
 /** Stays in IDLE until it is time for something else, or it ends by itself. The next command ends it on the wire. Without IDLE, simply waits. */
@@ -111,16 +121,15 @@ function endOf(client: ImapFlow, signal: AbortSignal): Promise<void> {
   return promise;
 }
 
-/** The same work, given up when the server does not answer in time. */
-async function answered(client: ImapFlow, ended: Promise<void>, work: Promise<void>): Promise<void> {
+async function orDead<T>(client: ImapFlow, work: Promise<T>, ended: Promise<never>, answerMs: number): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
     reject(new MailError("unavailable", { doing: `${doing}: the connection is dead` }));
     client.close();
-  }, answerTimeoutMs);
+  }, answerMs);
   work.catch(() => {});
   try {
-    await Promise.race([work, ended, late]);
+    return await Promise.race([work, ended, late]);
   } finally {
     clearTimeout(timer);
   }

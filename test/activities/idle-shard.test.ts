@@ -77,7 +77,7 @@ describe("a shard", () => {
     await until(async () => (await connectionsOf(mailbox.email)) === 2, "two connections");
   });
 
-  it("wakes for what came before the watch began", async () => {
+  it("wakes for what came before the watch began [row 73]", async () => {
     const mailbox = await connected(engine);
     await deliver(mailbox.email, mail(1));
     await start(engine, await assign(engine, mailbox.id));
@@ -123,7 +123,7 @@ describe("a shard", () => {
     await proxy.close();
   });
 
-  it("comes back after the connection broke, and wakes for what came meanwhile", async () => {
+  it("comes back after the connection broke, and wakes for what came meanwhile [row 60]", async () => {
     const mailbox = await connected(engine);
     const proxy = await startProxy(dovecot().imapPort);
     await through(engine, mailbox.id, proxy.port);
@@ -136,7 +136,7 @@ describe("a shard", () => {
     await proxy.close();
   });
 
-  it("notices a connection that went silent, and comes back", { timeout: 120_000 }, async () => {
+  it("notices a connection that went silent, and comes back [row 59]", { timeout: 120_000 }, async () => {
     const mailbox = await connected(engine);
     const proxy = await startProxy(dovecot().imapPort);
     await through(engine, mailbox.id, proxy.port);

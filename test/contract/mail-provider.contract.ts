@@ -171,7 +171,7 @@ export function describeMailProvider(backend: Backend): void {
       expect(mirror.listed.slice(before)).toEqual(refs);
     });
 
-    it("repeats a page when the cursor was not stored, and loses nothing", async () => {
+    it("repeats a page when the cursor was not stored, and loses nothing [row 45]", async () => {
       const scope = await newFolder();
       const mirror = createMirror(provider, scope);
       await mirror.settle();
@@ -468,7 +468,7 @@ export function describeMailProvider(backend: Backend): void {
       await expect(closed.listFolders()).rejects.toBeInstanceOf(MailError);
     });
 
-    it("says that the server is gone, in calls and in the watch, instead of hanging", async () => {
+    it("says that the server is gone, in calls and in the watch, instead of hanging [row 75]", async () => {
       const doomed = await backend.newMailbox();
       const open = doomed.open();
       await open.verify();
@@ -509,7 +509,7 @@ export function describeMailProvider(backend: Backend): void {
       expect([...mirror.messages.keys()].toSorted(byNumber)).toEqual(refs.filter((_, index) => index % 3 !== 0));
     }, 120_000);
 
-    it("lists every message exactly once and forgets every removed one, whatever happens in between", async () => {
+    it("lists every message exactly once and forgets every removed one, whatever happens in between [row 45]", async () => {
       const step = fc.oneof(
         { weight: 4, arbitrary: fc.record({ do: fc.constant("append" as const), count: fc.integer({ min: 1, max: 4 }) }) },
         { weight: 2, arbitrary: fc.record({ do: fc.constant("expunge" as const), at: fc.nat(1_000), count: fc.integer({ min: 1, max: 3 }) }) },

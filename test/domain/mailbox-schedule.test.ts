@@ -26,7 +26,7 @@ describe("pauses after failures", () => {
     expect(pauses(undefined, 8).at(-1)).toBe(minute);
   });
 
-  it("differ by a quarter in either direction between mailboxes", () => {
+  it("differ by a quarter in either direction between mailboxes [row 60]", () => {
     expect(pauses("unavailable", 1, 0)).toEqual([1_500]);
     expect(pauses("unavailable", 1, 0.999)[0]).toBeCloseTo(2_499, 0);
   });

@@ -25,6 +25,8 @@ export interface ScriptedMessage {
   readonly flags?: readonly string[];
   readonly modseq?: number;
   readonly body?: string;
+  /** As INTERNALDATE writes it. */
+  readonly receivedAt?: string;
   readonly emailId?: string;
   readonly threadId?: string;
 }
@@ -47,7 +49,7 @@ export type Fault = (command: Command, honest: () => string) => Reply | typeof h
 export const honestly = Symbol("honestly");
 
 export interface MisbehavingOptions {
-  readonly greeting?: Reply;
+  readonly greeting?: Reply | undefined;
   readonly capabilities?: readonly string[];
   readonly folders?: readonly ScriptedFolder[];
   /** The untagged answer to NAMESPACE, after the word. */
@@ -63,6 +65,10 @@ export interface MisbehavingImap extends ScriptedServer {
   append(name: string, count?: number, message?: ScriptedMessage): readonly number[];
   expunge(name: string, uids: readonly number[]): void;
   setFlags(name: string, uid: number, flags: readonly string[]): void;
+  /** To everybody, without being asked. */
+  say(reply: Reply): void;
+  /** Hears everything from now on and answers nothing, as a connection does that died on the way. */
+  goSilent(): void;
 }
 
 /** What a well-equipped server offers today. */
@@ -89,17 +95,19 @@ export function scriptedFolder(name: string, more: Partial<ScriptedFolder> = {})
 export async function misbehavingImap(options: MisbehavingOptions = {}): Promise<MisbehavingImap> {
   const folders = [...(options.folders ?? [scriptedFolder("INBOX")])];
   const sessions = new Set<Session>();
+  let isSilent = false;
   const model: Model = {
     folders,
     capabilities: options.capabilities ?? usualCapabilities,
     namespace: options.namespace ?? '(("" "/")) NIL NIL',
     fault: () => misbehaving.fault,
   };
-  const server = await scriptedSessions(options.greeting ?? "* OK ready\r\n", (connection) => {
+  const server = await scriptedSessions("greeting" in options ? options.greeting : "* OK ready\r\n", (connection) => {
     const session: Session = { connection, selected: undefined, idleTag: undefined, usesUtf8: false };
     sessions.add(session);
     connection.onClose(() => sessions.delete(session));
-    return conversation(model, session);
+    const answer = conversation(model, session);
+    return (line) => (isSilent ? undefined : answer(line));
   });
   const folder = (name: string) => {
     const found = folders.find((one) => one.name === name);
@@ -137,6 +145,12 @@ export async function misbehavingImap(options: MisbehavingOptions = {}): Promise
       const target = folder(name);
       const modseq = step(target);
       target.messages.set(uid, { ...target.messages.get(uid), flags, ...(modseq === undefined ? {} : { modseq }) });
+    },
+    say(reply: Reply) {
+      for (const session of sessions) session.connection.say(reply);
+    },
+    goSilent() {
+      isSilent = true;
     },
   });
   return misbehaving;
@@ -349,7 +363,7 @@ function row(folder: ScriptedFolder, uid: number, items: readonly Argument[]): s
     const item = String(raw);
     if (item === "UID") return `UID ${uid}`;
     if (item === "FLAGS") return `FLAGS (${(message.flags ?? []).join(" ")})`;
-    if (item === "INTERNALDATE") return 'INTERNALDATE "20-Nov-2026 10:00:00 +0000"';
+    if (item === "INTERNALDATE") return `INTERNALDATE "${message.receivedAt ?? "20-Nov-2026 10:00:00 +0000"}"`;
     if (item === "RFC822.SIZE") return `RFC822.SIZE ${source.length}`;
     if (item === "MODSEQ") return folder.modseq === null ? "" : `MODSEQ (${message.modseq ?? 1})`;
     if (item === "EMAILID") return `EMAILID (${message.emailId ?? `M${folder.uidValidity}-${uid}`})`;
@@ -372,7 +386,11 @@ function bodyPart(item: string, { source, body }: { readonly source: string; rea
 }
 
 function find(model: Model, session: Session, name: string): ScriptedFolder | undefined {
-  const folder = model.folders.find((one) => wireName(session, one) === name || (name.toUpperCase() === "INBOX" && one.name === "INBOX"));
+  // Most names are the same on the wire, and ten thousand of them are looked for.
+  const isPlain = /^[\x20-\x25\x27-\x7e]*$/.test(name);
+  const folder =
+    (isPlain ? model.folders.find((one) => one.name === name && one.wireName === undefined) : undefined) ??
+    model.folders.find((one) => wireName(session, one) === name || (name.toUpperCase() === "INBOX" && one.name === "INBOX"));
   return folder?.flags?.some((flag) => /^\\(noselect|nonexistent)$/i.test(flag)) ? undefined : folder;
 }
 

@@ -43,8 +43,8 @@ const receiving: Refusal[] = [
   ],
   ["Microsoft's refusal of passwords", "{tag} NO AUTHENTICATE failed. LogonDenied-BasicAuthBlocked", "basic_auth_disabled"],
   ["IMAP that is switched off", "{tag} NO [ALERT] Your account is not enabled for IMAP use. Please visit your Gmail settings page.", "imap_disabled"],
-  ["too many connections (Gmail)", "{tag} NO [ALERT] Too many simultaneous connections. (Failure)", "too_many_connections"],
-  ["too many connections (Dovecot)", "{tag} NO [LIMIT] Maximum number of connections from user+IP exceeded", "too_many_connections"],
+  ["too many connections (Gmail) [row 64]", "{tag} NO [ALERT] Too many simultaneous connections. (Failure)", "too_many_connections"],
+  ["too many connections (Dovecot) [row 64]", "{tag} NO [LIMIT] Maximum number of connections from user+IP exceeded", "too_many_connections"],
   ["throttling (Microsoft)", "{tag} BAD Request is throttled. Suggested Backoff Time: 1000 milliseconds", "rate_limited"],
   ["throttling (Yahoo)", "{tag} NO [LIMIT] Rate limit hit.", "too_many_connections"],
   [

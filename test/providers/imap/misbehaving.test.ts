@@ -1,47 +1,8 @@
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { SyncCursor } from "../../../domain/sync.ts";
-import { imap } from "../../../providers/imap/index.ts";
-import type { MailProvider } from "../../../providers/provider.ts";
 import { createMirror } from "../../contract/mirror.ts";
-import {
-  honestly,
-  type MisbehavingImap,
-  type MisbehavingOptions,
-  misbehavingImap,
-  type ScriptedFolder,
-  scriptedFolder,
-  usualCapabilities,
-} from "../../helpers/misbehaving-imap.ts";
-
-const cleanUps: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0)) await cleanUp();
-});
-
-async function serve(options: MisbehavingOptions = {}): Promise<MisbehavingImap> {
-  const server = await misbehavingImap(options);
-  cleanUps.unshift(async () => server[Symbol.asyncDispose]());
-  return server;
-}
-
-function open(server: MisbehavingImap, more: object = {}): MailProvider {
-  const { settings, credentials } = imap.split(
-    { password: "secret", imap: { host: "127.0.0.1", port: server.port, security: "none", allowInsecure: true }, ...more },
-    "ann@example.test",
-  );
-  const provider = imap.open(settings, credentials, { resolveHost: async (host) => ({ address: host, family: 4 }), roleOverrides: {} });
-  cleanUps.unshift(() => provider.close());
-  return provider;
-}
-
-const inbox = { path: "INBOX" };
-const without = (...names: readonly string[]) => usualCapabilities.filter((name) => !names.includes(name));
-
-async function settled(server: MisbehavingImap, provider = open(server)) {
-  const mirror = createMirror(provider, inbox);
-  await mirror.settle();
-  return { provider, mirror };
-}
+import { honestly, type MisbehavingImap, type ScriptedFolder, scriptedFolder, usualCapabilities } from "../../helpers/misbehaving-imap.ts";
+import { inbox, open, serve, settled, without } from "./opened.ts";
 
 const listedBy = async (server: MisbehavingImap) => (await open(server).listFolders()).map(({ path }) => path);
 

@@ -61,7 +61,7 @@ describe("a folder's role", () => {
     ["Archive", "archive"],
     ["Clients", "none"],
     ["Sent to clients", "none"],
-  ])("%s is %s", (path, role) => {
+  ])("%s is %s [row 65]", (path, role) => {
     expect(roleOf([folder(path)], path)?.role).toBe(role);
   });
 
@@ -70,7 +70,7 @@ describe("a folder's role", () => {
     expect(roleOf([folder("[Gmail]/Wichtig", ["\\Important"])], "[Gmail]/Wichtig")).toEqual({ role: "important", roleSource: "server" });
   });
 
-  test("is what the customer says, whatever the server says", () => {
+  test("is what the customer says, whatever the server says [row 65]", () => {
     const folders = [folder("Sent", ["\\Sent"]), folder("Outbox")];
     expect(roleOf(folders, "Sent", { Sent: "none" })).toEqual({ role: "none", roleSource: "override" });
     expect(roleOf(folders, "Outbox", { Outbox: "sent" })).toEqual({ role: "sent", roleSource: "override" });
@@ -86,7 +86,7 @@ describe("a folder's role", () => {
     expect(folders.map(({ path }) => roleOf(folders, path)?.role)).toEqual(["none", "sent", "none"]);
   });
 
-  test("is guessed right below INBOX and [Gmail], and nowhere deeper", () => {
+  test("is guessed right below INBOX and [Gmail], and nowhere deeper [row 66]", () => {
     expect(roleOf([folder("INBOX.Sent", [], ".")], "INBOX.Sent")?.role).toBe("sent");
     expect(roleOf([folder("[Google Mail]/Papierkorb")], "[Google Mail]/Papierkorb")?.role).toBe("trash");
     expect(roleOf([folder("Clients/Sent")], "Clients/Sent")?.role).toBe("none");

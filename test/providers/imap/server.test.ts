@@ -87,7 +87,7 @@ describe("TLS", () => {
 });
 
 describe("a network that fails", () => {
-  test("connects anew when the connection broke between two calls", async () => {
+  test("connects anew when the connection broke between two calls [row 75]", async () => {
     const proxy = await proxied();
     const provider = open(await createMailUser(), plain(proxy.port));
     await provider.verify();
@@ -118,7 +118,7 @@ describe("a network that fails", () => {
     await expect(provider.verify(AbortSignal.timeout(200))).rejects.toMatchObject({ name: "TimeoutError" });
   });
 
-  test("ends the watch within a minute when the connection has silently died", async () => {
+  test("ends the watch within a minute when the connection has silently died [row 59]", async () => {
     const proxy = await proxied();
     const provider = open(await createMailUser(), plain(proxy.port));
     let isAlive = false;

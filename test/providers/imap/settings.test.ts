@@ -6,7 +6,7 @@ import { connectSchema, merge, split } from "../../../providers/imap/settings.ts
 const email = "ann@example.org";
 
 describe("connecting an IMAP mailbox", () => {
-  test("takes the usual ports and the address as the user name", () => {
+  test("takes TLS, the usual ports, and the address as the user name [row 76]", () => {
     const { settings, credentials } = split({ password: "pw", imap: { host: "IMAP.Example.org " }, smtp: { host: "smtp.example.org" } }, email);
     expect(settings.imap).toEqual({
       host: "imap.example.org",
@@ -53,15 +53,15 @@ describe("connecting an IMAP mailbox", () => {
   });
 
   test.each([
-    ["an empty password", { password: "", imap: { host: "h.example" } }, "password"],
+    ["an empty password [row 76]", { password: "", imap: { host: "h.example" } }, "password"],
     ["no host and no preset", { password: "pw" }, "imap.host"],
-    ["no encryption without saying so", { password: "pw", imap: { host: "h.example", security: "none" } }, "imap.allowInsecure"],
+    ["no encryption without saying so [row 76]", { password: "pw", imap: { host: "h.example", security: "none" } }, "imap.allowInsecure"],
     ["a URL for a host", { password: "pw", imap: { host: "imaps://h.example" } }, "imap.host"],
     ["a port beyond all ports", { password: "pw", imap: { host: "h.example", port: 65_536 } }, "imap.port"],
     ["an unknown preset", { password: "pw", preset: "nobody" }, "preset"],
     ["a certificate that is none", { password: "pw", imap: { host: "h.example", caCertificate: "x" } }, "imap.caCertificate"],
     ["an empty SMTP password", { password: "pw", imap: { host: "h.example" }, smtp: { host: "s.example", password: "" } }, "smtp.password"],
-  ])("refuses %s and names the member", (_name, input, path) => {
+  ])("names the member when it refuses %s", (_name, input, path) => {
     try {
       split(input, email);
     } catch (error) {
