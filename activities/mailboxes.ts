@@ -10,6 +10,7 @@ import { settleSettings } from "../db/settle-settings.ts";
 import { settleMessages } from "../db/unsettled.ts";
 import { assignShard, leaveShard, notifyShardOf, recordWatchState } from "../db/watches.ts";
 import { contentTarget, keepsAnything } from "../domain/content-plan.ts";
+import { isSameSelf } from "../domain/direction.ts";
 import { isMailErrorCode, toProblem } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import { defaultSyncSettings, isRealtime, lookEveryMs, reachesFurther } from "../domain/sync-settings.ts";
@@ -60,6 +61,11 @@ const pollWithoutPushMs = 5 * 60_000;
 /** Settings are carried out in slices of this, so that new mail waits for no longer. */
 const settleSliceMs = 5_000;
 
+/** Only one direction is stored, and with other addresses than before other messages are of it. */
+function mayHaveLeftOut({ sync, self, settledSelf }: WorkMailbox): boolean {
+  return sync.direction !== "both" && settledSelf !== null && !isSameSelf(self, settledSelf);
+}
+
 /** The steps of a mailbox's life, one side effect each. */
 export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions) {
   const { db } = deps;
@@ -103,7 +109,7 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
         const report = await provider.verify(signal);
         await storeFolders(db, mailbox, provider, report.folders, signal);
         await anchorFolders({ db }, mailbox, provider, signal);
-        if (mailbox.isUnsettled && reachesFurther(mailbox.settledSync ?? defaultSyncSettings, mailbox.sync)) {
+        if (mailbox.isUnsettled && (reachesFurther(mailbox.settledSync ?? defaultSyncSettings, mailbox.sync) || mayHaveLeftOut(mailbox))) {
           await listLeftOut({ db }, mailbox, provider, signal);
         }
         await recordConnected(db, mailbox, report.address);

@@ -28,7 +28,9 @@ export interface WorkMailbox {
   readonly settingsAt: Date;
   /** The settings that what is stored agrees with; null before they were carried out for the first time. */
   readonly settledSync: SyncSettings | null;
-  /** They are others than today's. */
+  /** Whose the mailbox was when directions were judged last; null as above. */
+  readonly settledSelf: Self | null;
+  /** Either is another than today's. */
   readonly isUnsettled: boolean;
   /** Changes whenever settings or credentials do: an open connection made with another value is closed. */
   readonly fingerprint: string;
@@ -54,7 +56,8 @@ export async function findWorkMailbox(db: Connection, id: MailboxId): Promise<Wo
       "m.anchored_at",
       "m.updated_at",
       "m.settled_sync",
-      sql<boolean>`m.settled_sync is distinct from m.sync`.as("is_unsettled"),
+      "m.settled_self",
+      sql<boolean>`m.settled_sync is distinct from m.sync or m.settled_self is distinct from ${writtenSelf}`.as("is_unsettled"),
       "c.sealed",
       "c.expires_at",
       "c.updated_at as credentials_updated_at",
@@ -90,6 +93,7 @@ export async function findWorkMailbox(db: Connection, id: MailboxId): Promise<Wo
     tellsText: Boolean(row.tells_text),
     settingsAt: row.updated_at,
     settledSync: row.settled_sync === null ? null : { ...defaultSyncSettings, ...row.settled_sync },
+    settledSelf: row.settled_self === null ? null : { email: row.email, ...row.settled_self },
     isUnsettled: row.is_unsettled,
     fingerprint: `${row.updated_at.getTime()} ${row.credentials_updated_at?.getTime() ?? 0}`,
   };
@@ -108,13 +112,20 @@ export async function recordConnected(db: Database, mailbox: WorkMailbox, confir
         confirmed_address: confirmedAddress,
         anchored_at: sql<Date>`coalesce(anchored_at, now())`,
         // Whatever is stored by now was stored with these settings.
-        ...(before.anchored_at === null ? { settled_sync: JSON.stringify(mailbox.sync) } : {}),
+        ...(before.anchored_at === null ? { settled_sync: JSON.stringify(mailbox.sync), settled_self: toSettledSelf(mailbox.self) } : {}),
       })
       .where("id", "=", mailbox.id)
       .execute();
     if (before.anchored_at === null) await recordEvents(trx, mailboxSource(mailbox), [{ type: "mailbox.connected", email: mailbox.self.email }]);
     else if (before.status === "error") await recordEvents(trx, mailboxSource(mailbox), [{ type: "mailbox.recovered" }]);
   });
+}
+
+/** The further addresses as the row has them, in the form in which `settled_self` keeps them. */
+const writtenSelf = sql`jsonb_build_object('aliases', to_jsonb(m.aliases), 'ownDomains', to_jsonb(m.own_domains))`;
+
+export function toSettledSelf({ aliases, ownDomains }: Self): string {
+  return JSON.stringify({ aliases, ownDomains });
 }
 
 /** A step failed. `isError` moves the mailbox to `error` and tells it, once for as long as it lasts. */

@@ -14,6 +14,7 @@ import * as sync from "./migrations/2026_11_21_sync.ts";
 import * as threads from "./migrations/2026_11_21_threads.ts";
 import * as writes from "./migrations/2026_11_21_writes.ts";
 import * as skipped from "./migrations/2026_11_21_x_skipped.ts";
+import * as settledSelf from "./migrations/2026_11_21_y_settled_self.ts";
 
 /** Every migration in the order in which it runs. A list and not a folder: a bundler, a reader and a diff all see it. */
 const migrations: Readonly<Record<string, Migration>> = {
@@ -28,6 +29,7 @@ const migrations: Readonly<Record<string, Migration>> = {
   "2026_11_21_threads": threads,
   "2026_11_21_writes": writes,
   "2026_11_21_x_skipped": skipped,
+  "2026_11_21_y_settled_self": settledSelf,
 };
 
 /** Brings the schema up to date; returns the names that ran. Safe to call from several processes at once: kysely holds an advisory lock. */

@@ -1,6 +1,7 @@
 import type { ColumnType, Generated, JSONColumnType } from "kysely";
 import type { ContentPlan } from "../domain/content-plan.ts";
 import type { Defect } from "../domain/defects.ts";
+import type { Self } from "../domain/direction.ts";
 import type { MailErrorCode, Problem } from "../domain/errors.ts";
 import type { EventType } from "../domain/events.ts";
 import type { FolderRole, RoleSource } from "../domain/folder.ts";
@@ -112,6 +113,8 @@ export interface MailboxesTable {
   next_due_at: InstantOrNull;
   /** The settings that what is stored agrees with; null before the first look. */
   settled_sync: JsonOrNull<SyncSettings>;
+  /** The further addresses by which directions of what is stored were judged. */
+  settled_self: JsonOrNull<Omit<Self, "email">>;
   /** What the kept content of stored messages agrees with, or is being brought in line with. */
   content_plan: JsonOrNull<ContentPlan>;
   retained_at: InstantOrNull;

@@ -1,12 +1,12 @@
 import { sql } from "kysely";
-import { directionOf, type Self } from "../domain/direction.ts";
+import { directionOf, isSameSelf, isSelf, rolesJudgedBySender, type Self } from "../domain/direction.ts";
 import { compareRoles, type FolderRole, roleOrder } from "../domain/folder.ts";
 import type { FolderId, MailboxId, MessageId } from "../domain/ids.ts";
 import type { Direction } from "../domain/message.ts";
 import { isDirectionWanted, keptFrom, type SyncSettings, unwantedDirections } from "../domain/sync-settings.ts";
 import type { Connection, Database } from "./database.ts";
 import { forgetMessages } from "./forget-messages.ts";
-import type { WorkMailbox } from "./mailbox-state.ts";
+import { toSettledSelf, type WorkMailbox } from "./mailbox-state.ts";
 
 /** Messages a transaction: few enough to keep their locks short, enough to be worth a commit. */
 const sliceSize = 1_000;
@@ -22,9 +22,10 @@ export async function settleSettings(db: Database, mailbox: WorkMailbox, endsAt:
   await closeFolders(db, mailbox.id);
   const steps = [
     () => slices(endsAt, () => purgeUnreadFolders(db, mailbox.id)),
+    () => slices(endsAt, () => judgeRolesAnew(db, mailbox)),
+    () => judgeSendersAnew(db, mailbox, endsAt),
     () => slices(endsAt, (after) => forgetDirections(db, mailbox, after)),
     () => forgetOld(db, mailbox.id, mailbox.sync, endsAt),
-    () => slices(endsAt, () => judgeRolesAnew(db, mailbox)),
     () => (mailbox.sync.notifyFrom === mailbox.settledSync?.notifyFrom ? "done" : slices(endsAt, () => askToTell(db, mailbox))),
   ];
   for (const step of steps) if ((await step()) === "more") return "more";
@@ -180,6 +181,28 @@ function verdictOf(
   return { id: row.id, direction, special_use: main.role, main_folder_id: main.folder_id, main_ref: main.ref };
 }
 
+/**
+ * With other aliases or own domains, other senders are the mailbox itself: where the sender decides, directions are written anew, and nothing is told.
+ * Each sender is judged once, however much it sent.
+ */
+async function judgeSendersAnew(db: Database, { id, self, settledSelf }: WorkMailbox, endsAt: number): Promise<Step> {
+  if (settledSelf !== null && isSameSelf(self, settledSelf)) return "done";
+  const judgedBySender = sql`m.mailbox_id = ${id} and m.state = 'settled' and not m.is_deleted and not m.is_forgotten
+    and m.direction in ('incoming', 'outgoing') and m.special_use = any(${[...rolesJudgedBySender]}::text[])`;
+  const sender = sql`coalesce(m.envelope->'from'->0->>'address', '')`;
+  const { rows } = await sql<{ sender: string }>`select distinct ${sender} as sender from messages m where ${judgedBySender}`.execute(db);
+  const own = rows.map((row) => row.sender).filter((address) => isSelf(self, address));
+  return slices(endsAt, async () => {
+    const { numAffectedRows = 0n } = await sql`
+      update messages set direction = case direction when 'incoming' then 'outgoing' else 'incoming' end where id = any(array(
+        select m.id from messages m where ${judgedBySender} and (m.direction = 'outgoing') <> (${sender} = any(${own}::text[]))
+        order by m.id limit ${sliceSize} for update
+      ))
+    `.execute(db);
+    return numAffectedRows < BigInt(sliceSize) ? undefined : "";
+  });
+}
+
 /** History that is to be told after all, because `notifyFrom` reaches further back than before: it waits for classifyMessages like new mail. */
 async function askToTell(db: Database, { id, sync }: WorkMailbox): Promise<string | undefined> {
   if (sync.notifyFrom === null) return undefined;
@@ -197,7 +220,7 @@ async function askToTell(db: Database, { id, sync }: WorkMailbox): Promise<strin
 async function recordSettled(db: Connection, mailbox: WorkMailbox): Promise<boolean> {
   const { numUpdatedRows } = await db
     .updateTable("mailboxes")
-    .set({ settled_sync: JSON.stringify(mailbox.sync) })
+    .set({ settled_sync: JSON.stringify(mailbox.sync), settled_self: toSettledSelf(mailbox.self) })
     .where("id", "=", mailbox.id)
     .where(sql<boolean>`date_trunc('milliseconds', updated_at) = ${mailbox.settingsAt}`)
     .executeTakeFirst();

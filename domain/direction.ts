@@ -16,6 +16,14 @@ export function isSelf(self: Self, address: string): boolean {
   return self.ownDomains.some((domain) => normaliseAddress(domain) === domainOf(address));
 }
 
+/** Whether both are written the same. */
+export function isSameSelf(one: Self, other: Self): boolean {
+  return JSON.stringify([one.email, one.aliases, one.ownDomains]) === JSON.stringify([other.email, other.aliases, other.ownDomains]);
+}
+
+/** The roles of folders that leave it to the sender which way a message went. */
+export const rolesJudgedBySender: readonly FolderRole[] = ["archive", "all", "flagged", "important", "none"];
+
 /**
  * Which way a message went. The folder decides where it says so; elsewhere the sender does, because people file what they sent and rules move what
  * they receive.

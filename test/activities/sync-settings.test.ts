@@ -154,6 +154,45 @@ describe("roles", () => {
   });
 });
 
+describe("aliases and own domains", () => {
+  it("that change judge directions anew where the sender decides, and tell nothing of it", async () => {
+    const mailbox = await engine.addMailbox();
+    await onServer(mailbox, async (client) => {
+      await client.mailboxCreate("Filed");
+      for (const [n, address] of ["ann@example.test", "Ann+shop@other.test", "bob@own.test", "eve@else.test"].entries())
+        await client.append("Filed", mail(n, { from: address }));
+      await client.append("INBOX", mail(9, { from: "ann@other.test" }));
+    });
+    await connect(mailbox.id);
+    expect(await directionsOf(mailbox.id)).toEqual(["incoming", "incoming", "incoming", "incoming", "incoming"]);
+    const before = (await eventTypes(mailbox.id)).filter((type) => type.startsWith("message."));
+    await changeSelf(mailbox, { aliases: ["ann@example.test", "ann@OTHER.test"], own_domains: ["own.test"] });
+    expect(await directionsOf(mailbox.id)).toEqual(["outgoing", "outgoing", "outgoing", "incoming", "incoming"]);
+    await changeSelf(mailbox, { aliases: ["ann@example.test"], own_domains: [] });
+    expect(await directionsOf(mailbox.id)).toEqual(["outgoing", "incoming", "incoming", "incoming", "incoming"]);
+    expect((await eventTypes(mailbox.id)).filter((type) => type.startsWith("message."))).toEqual(before);
+  });
+
+  it("that change bring in what was left out as sent, and forget what is", async () => {
+    const mailbox = await engine.addMailbox({ sync: { direction: "inbound" } });
+    await engine.db
+      .updateTable("mailboxes")
+      .set({ aliases: ["one@example.test"] })
+      .where("id", "=", mailbox.id)
+      .execute();
+    await onServer(mailbox, async (client) => {
+      await client.mailboxCreate("Filed");
+      await client.append("Filed", mail(1, { from: "one@example.test" }));
+      await client.append("Filed", mail(2, { from: "two@example.test" }));
+    });
+    await connect(mailbox.id);
+    expect(await keptSubjects(mailbox.id)).toEqual(["Subject 2"]);
+    await changeSelf(mailbox, { aliases: ["two@example.test"] });
+    expect(await keptSubjects(mailbox.id)).toEqual(["Subject 1"]);
+    expect((await eventTypes(mailbox.id)).filter((type) => type.startsWith("message."))).toEqual([]);
+  });
+});
+
 describe("direction", () => {
   it("neither stores nor tells what goes the other way, and does not read a folder that holds nothing else", async () => {
     const mailbox = await engine.addMailbox({ sync: { direction: "inbound" } });
@@ -344,6 +383,20 @@ async function change(mailbox: TestMailbox, sync: Partial<SyncSettings>): Promis
   if (settlesAt === undefined) throw new Error("a change has to be carried out");
   while ((await engine.run((run) => run.settleSettings({ mailboxId: mailbox.id, settlesAt }))).more);
   await look(mailbox.id);
+}
+
+/** The same for the addresses that the mailbox takes for its own. */
+async function changeSelf(mailbox: TestMailbox, self: { readonly aliases: string[]; readonly own_domains?: string[] }): Promise<void> {
+  await engine.db
+    .updateTable("mailboxes")
+    .set({ ...self, updated_at: sql<Date>`clock_timestamp()` })
+    .where("id", "=", mailbox.id)
+    .execute();
+  await change(mailbox, {});
+}
+
+async function keptSubjects(mailboxId: MailboxId): Promise<string[]> {
+  return (await messagesOf(mailboxId)).filter((row) => !row.is_forgotten).map((row) => row.subject);
 }
 
 async function onServer(mailbox: TestMailbox, work: (client: ImapFlow) => Promise<void>): Promise<void> {

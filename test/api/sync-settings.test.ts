@@ -87,3 +87,25 @@ test.each([
     expect([answer.status, answer.body.errors?.[0]?.pointer]).toEqual([400, pointer]);
   }
 });
+
+test("refuses more folders to listen to than the mail server lets connections, and says how many there are", async () => {
+  const { id, folders } = await connect();
+  const [{ path }] = folders;
+  await api.db
+    .updateTable("mailboxes")
+    .set({ settings: JSON.stringify({ ...(await rowOf(id)).settings, connectionsMax: 2 }) })
+    .where("id", "=", id as never)
+    .execute();
+  for (const query of ["", "?dryRun=true"]) {
+    const answer = await change(id, { idlePaths: [path] }, query);
+    expect([answer.status, answer.body.errors?.[0]?.pointer]).toEqual([400, "#/sync/idlePaths"]);
+    expect(answer.body.errors[0].detail).toContain("allows 2");
+  }
+  expect((await rowOf(id)).sync.idlePaths).toEqual([]);
+  await api.db
+    .updateTable("mailboxes")
+    .set({ settings: JSON.stringify({ ...(await rowOf(id)).settings, connectionsMax: 3 }) })
+    .where("id", "=", id as never)
+    .execute();
+  expect((await change(id, { idlePaths: [path] })).status).toBe(200);
+});
