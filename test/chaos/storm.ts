@@ -1,41 +1,26 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { afterAll, expect } from "vitest";
-import { signal } from "../../embedded/processes.ts";
-import { type Installation, startInstallation } from "../e2e/installation.ts";
+import { expect } from "vitest";
 import { deliverNew, seedHistory } from "../e2e/mail.ts";
-import { type OwnPart, startDovecot, startPostgres, startTemporal } from "../helpers/own-parts.ts";
-import { descendants, type SpawnedProcess, spawnWorker } from "../helpers/processes.ts";
-import { startProxy, type TcpProxy } from "../helpers/tcp-proxy.ts";
+import { type FaultName, type Faults, faultsOf, networkFaults, partKills } from "./faults.ts";
+import { buildHouse, type House, type HouseOptions } from "./house.ts";
 import { type Chance, chanceOf } from "./random.ts";
 
-export interface StormOptions {
+export interface StormOptions extends HouseOptions {
   readonly seed: number;
   /** Faults in all. */
   readonly strikes: number;
-  /** Which kinds, of those that `faults` knows; all of them if left out. */
+  /** Kills and cut or stalled connections, if left out. */
   readonly kinds?: readonly FaultName[];
   readonly mailboxes: number;
   /** Messages that one further mailbox holds when it is connected. */
   readonly history: number;
-  readonly workers: number;
-  readonly settings?: Readonly<Record<string, string>>;
+  /** What else the mailboxes are connected with. */
+  readonly connect?: Readonly<Record<string, unknown>>;
   /** Between two deliveries, in ms. */
   readonly deliverEveryMs: number;
   /** The longest pause between two faults, in ms. */
   readonly pauseMaxMs: number;
 }
-
-export type FaultName =
-  | "kill a worker"
-  | "kill PostgreSQL"
-  | "kill Temporal"
-  | "kill the mail server"
-  | "cut PostgreSQL off"
-  | "cut Temporal off"
-  | "cut the mail server off"
-  | "stall PostgreSQL"
-  | "stall Temporal"
-  | "stall the mail server";
 
 export interface StormReport {
   readonly seed: number;
@@ -59,11 +44,11 @@ export async function storm(options: StormOptions): Promise<StormReport> {
   const house = await buildHouse(options);
   const { installation, mailServer, dovecot } = house;
   const users = Array.from({ length: options.mailboxes }, () => dovecot.createMailUser());
-  const mailboxes = await Promise.all(users.map((user) => installation.connect(user)));
+  const mailboxes = await Promise.all(users.map((user) => installation.connect(user, options.connect)));
   await Promise.all(mailboxes.map(({ id }) => installation.untilLive(id, 180_000)));
   const large = dovecot.createMailUser();
   await seedHistory(mailServer, large, installation.ledger, "INBOX", options.history);
-  mailboxes.push(await installation.connect(large));
+  mailboxes.push(await installation.connect(large, options.connect));
 
   const striking = new AbortController();
   const delivering = deliverWhile(striking.signal, house, users, options.deliverEveryMs, chanceOf(options.seed + 1));
@@ -99,98 +84,11 @@ export function printReport(name: string, report: StormReport): void {
   console.log(lines.join("\n"));
 }
 
-interface House {
-  readonly installation: Installation;
-  readonly mailServer: { readonly imapPort: number; readonly lmtpPort: number };
-  readonly postgres: OwnPart<{ readonly pid: number } & Awaited<ReturnType<typeof startPostgres>>["now"]>;
-  readonly temporal: Awaited<ReturnType<typeof startTemporal>>;
-  readonly dovecot: Awaited<ReturnType<typeof startDovecot>>;
-  readonly ways: { readonly postgres: TcpProxy; readonly temporal: TcpProxy; readonly imap: TcpProxy };
-  readonly workers: SpawnedProcess[];
-  readonly startWorker: () => Promise<SpawnedProcess>;
-}
-
-/** Servers of its own, and a way to each of them that can be cut. */
-async function buildHouse(options: StormOptions): Promise<House> {
-  const [postgres, temporal, dovecot] = await Promise.all([startPostgres(), startTemporal(), startDovecot()]);
-  const { imap, lmtp } = dovecot.now.ports;
-  const [toPostgres, toTemporal, toImap] = await Promise.all([
-    startProxy(Number(new URL(postgres.now.url).port)),
-    startProxy(Number(temporal.now.address.split(":")[1])),
-    startProxy(imap),
-  ]);
-  const databaseUrl = new URL(postgres.now.url);
-  databaseUrl.port = String(toPostgres.port);
-  const mailServer = { imapPort: imap, lmtpPort: lmtp };
-  const installation = await startInstallation(
-    { databaseUrl: databaseUrl.href, temporalAddress: `127.0.0.1:${toTemporal.port}`, mailServer, imapPort: toImap.port },
-    { EVERPOST_PAGE_SIZE: "100", ...options.settings },
-  );
-  const startWorker = () => spawnWorker(installation.env);
-  const workers = [installation.worker, ...(await Promise.all(Array.from({ length: options.workers - 1 }, startWorker)))];
-  afterAll(async () => {
-    await Promise.all(workers.map((worker) => worker.kill("SIGTERM")));
-    await installation[Symbol.asyncDispose]();
-    await Promise.all([toPostgres.close(), toTemporal.close(), toImap.close()]);
-  });
-  return {
-    installation,
-    mailServer,
-    postgres,
-    temporal,
-    dovecot,
-    ways: { postgres: toPostgres, temporal: toTemporal, imap: toImap },
-    workers,
-    startWorker,
-  };
-}
-
-type Faults = Readonly<Record<FaultName, () => Promise<void>>>;
-
-function faultsOf({ postgres, temporal, dovecot, ways, workers, startWorker }: House, chance: Chance): Faults {
-  const deadFor = () => delay(chance.between(0, 1_500));
-  const killPart = async (part: { kill(): Promise<void>; restart(): Promise<unknown> }) => {
-    await part.kill();
-    await deadFor();
-    await part.restart();
-  };
-  const stall = async (way: TcpProxy) => {
-    way.freeze();
-    await delay(chance.between(500, 5_000));
-    way.thaw();
-    // Half of the time the connections stay stalled for good: deadlines must notice.
-    if (chance.next() < 0.5) way.cut();
-  };
-  return {
-    "kill a worker": async () => {
-      const index = chance.between(0, workers.length - 1);
-      await workers[index]?.kill("SIGKILL");
-      await deadFor();
-      workers[index] = await startWorker();
-    },
-    "kill PostgreSQL": () => killPart(postgres),
-    "kill Temporal": () => killPart(temporal),
-    "kill the mail server": async () => {
-      const children = descendants(dovecot.now.pid);
-      await dovecot.kill();
-      for (const pid of children) signal(pid, "SIGKILL");
-      await deadFor();
-      await dovecot.restart();
-    },
-    "cut PostgreSQL off": async () => ways.postgres.cut(),
-    "cut Temporal off": async () => ways.temporal.cut(),
-    "cut the mail server off": async () => ways.imap.cut(),
-    "stall PostgreSQL": () => stall(ways.postgres),
-    "stall Temporal": () => stall(ways.temporal),
-    "stall the mail server": () => stall(ways.imap),
-  };
-}
-
 async function strike({ strikes, kinds, pauseMaxMs }: StormOptions, chance: Chance, faults: Faults): Promise<ReadonlyMap<FaultName, number>> {
   const injected = new Map<FaultName, number>();
   for (let struck = 0; struck < strikes; struck += 1) {
     await delay(chance.between(50, pauseMaxMs));
-    const name = chance.pick(kinds ?? (Object.keys(faults) as FaultName[]));
+    const name = chance.pick(kinds ?? [...partKills, ...networkFaults]);
     await faults[name]();
     injected.set(name, (injected.get(name) ?? 0) + 1);
   }

@@ -41,7 +41,7 @@ export interface Installation extends AsyncDisposable {
   /** The body that connects this user's mailbox. */
   connectBody(user: MailUser): Record<string, unknown>;
   call(method: string, path: string, options?: { readonly body?: unknown; readonly headers?: Readonly<Record<string, string>> }): Promise<Answer>;
-  connect(user: MailUser): Promise<ConnectedMailbox>;
+  connect(user: MailUser, more?: Readonly<Record<string, unknown>>): Promise<ConnectedMailbox>;
   show(id: string): Promise<Shown & { readonly watch: string }>;
   /** Resolves when the API shows the mailbox as connected and live, and somebody listens for changes. */
   untilLive(id: string, timeoutMs?: number): Promise<void>;
@@ -134,8 +134,8 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
     ledger,
     connectBody,
     call,
-    async connect(user) {
-      const { status, body } = await call("POST", "/v1/mailboxes", { body: connectBody(user) });
+    async connect(user, more = {}) {
+      const { status, body } = await call("POST", "/v1/mailboxes", { body: { ...connectBody(user), ...more } });
       if (status !== 201) throw new Error(`the mailbox was answered ${status}: ${JSON.stringify(body)}`);
       return { ...user, id: String(body.id) };
     },

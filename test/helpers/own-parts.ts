@@ -9,6 +9,7 @@ import { endProcess, type RunningPart } from "../../embedded/processes.ts";
 import { type RunningTemporal, startTemporal as startServer } from "../../embedded/temporal.ts";
 import { findTemporalBinary } from "../../embedded/temporal-binary.ts";
 import { claimUser, type RunningDovecot, startDovecot as startImap } from "./dovecot-server.ts";
+import { smallDisk } from "./small-disk.ts";
 import { endWithTests, sweep, testDirectory } from "./test-run.ts";
 
 /** A server of a test's own, to be killed and started again on the same ports and data. Stopped when the file ends. */
@@ -21,14 +22,20 @@ export interface OwnPart<T extends RunningPart> {
   restart(): Promise<T>;
 }
 
-/** A PostgreSQL cluster with a migrated database `everpost`, durable as in production (fsync on), since it is there to be killed. */
-export async function startPostgres(): Promise<OwnPart<RunningPostgres>> {
+/** `dataDir` is on a disk of its own if its size is given, to be filled. A PostgreSQL cluster with a migrated database `everpost`, durable as in production (fsync on), since it is there to be killed. */
+export async function startPostgres({
+  diskSize,
+}: {
+  readonly diskSize?: string;
+} = {}): Promise<OwnPart<RunningPostgres> & { readonly dataDir: string }> {
   const dir = testDirectory("postgres");
-  const options = { dataDir: join(dir, "data"), logFile: join(dir, "log"), port: await freePort(), password: randomBytes(12).toString("hex") };
+  const disk = join(dir, "disk");
+  if (diskSize !== undefined) smallDisk(disk, diskSize);
+  const options = { dataDir: join(disk, "data"), logFile: join(dir, "log"), port: await freePort(), password: randomBytes(12).toString("hex") };
   const part = await ownPart(dir, "SIGINT", () => start({ ...options, settings: { max_connections: "200", scram_iterations: "1" } }));
   const db = openDatabase({ url: part.now.url, poolMax: 2 });
   await migrate(db).finally(() => db.destroy());
-  return part;
+  return Object.defineProperties({ dataDir: disk } as never, Object.getOwnPropertyDescriptors(part));
 }
 
 /** A Temporal development server with the namespace `mail` on a file of its own. */
