@@ -5,6 +5,7 @@ import { fillDisk } from "../helpers/small-disk.ts";
 import type { TcpProxy } from "../helpers/tcp-proxy.ts";
 import type { House } from "./house.ts";
 import type { Chance } from "./random.ts";
+import { clockErrorMaxS } from "./wrong-clock.ts";
 
 export const partKills = ["kill a worker", "kill PostgreSQL", "kill Temporal", "kill the mail server"] as const;
 export const networkFaults = [
@@ -76,7 +77,7 @@ export function faultsOf(house: House, chance: Chance): Faults {
     },
     "set clocks wrong": async () => {
       const clock = needed(house.clock, "a wrong clock");
-      clock.set(chance.between(-7_200, 7_200));
+      clock.set(chance.between(-clockErrorMaxS, clockErrorMaxS));
       await delay(chance.between(1_000, 6_000));
       clock.set(0);
     },

@@ -7,7 +7,7 @@ import { smallDisk } from "../helpers/small-disk.ts";
 import { startProxy, type TcpProxy } from "../helpers/tcp-proxy.ts";
 import { testDirectory } from "../helpers/test-run.ts";
 import { type CommitProxy, startCommitProxy } from "./commit-proxy.ts";
-import { type WrongClock, wrongClock } from "./wrong-clock.ts";
+import { clockErrorMaxS, type WrongClock, wrongClock } from "./wrong-clock.ts";
 
 export interface HouseOptions {
   readonly workers: number;
@@ -58,7 +58,13 @@ export async function buildHouse(options: HouseOptions): Promise<House> {
   databaseUrl.port = String(toPostgres.port);
   const mailServer = { imapPort: imap, lmtpPort: lmtp };
   const installation = await startInstallation(
-    { databaseUrl: databaseUrl.href, temporalAddress: `127.0.0.1:${toTemporal.port}`, mailServer, imapPort: toImap.port },
+    {
+      databaseUrl: databaseUrl.href,
+      temporalAddress: `127.0.0.1:${toTemporal.port}`,
+      mailServer,
+      imapPort: toImap.port,
+      ...(options.wrongClocks === true ? { clockErrorMaxS: clockErrorMaxS + 300 } : {}),
+    },
     { EVERPOST_PAGE_SIZE: "100", EVERPOST_BLOB_DIR: blobs, ...options.settings },
   );
   const clock = options.wrongClocks === true ? wrongClock(dir) : undefined;

@@ -4,6 +4,9 @@ import { join } from "node:path";
 /** Debian's package `faketime`; other systems keep the library elsewhere. */
 const libraries = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"];
 
+/** A time zone that somebody mistook for another. */
+export const clockErrorMaxS = 7_200;
+
 export interface WrongClock {
   /** What a process is started with whose wall clock is to be wrong; its monotonic clock stays right, as in life. */
   readonly env: Readonly<Record<string, string>>;

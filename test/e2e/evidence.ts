@@ -30,7 +30,7 @@ export async function readStored(db: Database, mailboxId: string): Promise<Store
 }
 
 /** A request at the receiver, read as a customer reads it. */
-export function toArrival(secret: string, request: Received): Arrival {
+export function toArrival(secret: string, request: Received, clockErrorMaxS?: number): Arrival {
   const told = JSON.parse(request.body) as {
     readonly type: string;
     readonly mailboxId: string | null;
@@ -39,7 +39,7 @@ export function toArrival(secret: string, request: Received): Arrival {
   };
   return {
     webhookId: String(request.headers["webhook-id"]),
-    isSigned: isSignedBy(secret, request),
+    isSigned: isSignedBy(secret, request, clockErrorMaxS),
     mailboxId: told.mailboxId,
     sequence: told.sequence,
     type: told.type,

@@ -17,6 +17,8 @@ export interface Places {
   readonly mailServer: MailServer;
   /** Where mailboxes are connected to, if not at the mail server itself: a way to it that can be cut. */
   readonly imapPort?: number;
+  /** By how much the clocks of its processes may be wrong, in seconds. */
+  readonly clockErrorMaxS?: number;
 }
 
 export interface Answer {
@@ -119,7 +121,9 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
       listed: await listMail(mailServer, mailbox),
       stored: await readStored(db, mailbox.id),
       shown,
-      arrivals: receiver.received.map((request) => toArrival(secret, request)).filter(({ mailboxId }) => mailboxId === mailbox.id),
+      arrivals: receiver.received
+        .map((request) => toArrival(secret, request, places.clockErrorMaxS))
+        .filter(({ mailboxId }) => mailboxId === mailbox.id),
     };
   };
 
