@@ -15,6 +15,21 @@ function describeDefects(): string {
 }
 
 /** A message as the API and events show it. */
+const attachmentMembers = {
+  part: z.string(),
+  fileName: z.string().nullable(),
+  contentType: z.string(),
+  encodedSizeBytes: z.int(),
+  contentId: z.string().nullable(),
+  isInline: z.boolean(),
+};
+const attachmentSchema = z.strictObject(attachmentMembers).meta({ id: "AttachmentInfo" });
+
+/** An attachment of a message that was looked into. */
+export const listedAttachmentSchema = z
+  .strictObject({ ...attachmentMembers, wrappedIn: z.string().nullable().describe("The part that is the winmail.dat which holds it.") })
+  .meta({ id: "ListedAttachment" });
+
 export const messageSchema = z
   .strictObject({
     id: idSchema("message"),
@@ -41,18 +56,7 @@ export const messageSchema = z
     receivedAt: instantOut,
     sizeBytes: z.int(),
     flags: z.array(z.string()),
-    attachments: z.array(
-      z
-        .strictObject({
-          part: z.string(),
-          fileName: z.string().nullable(),
-          contentType: z.string(),
-          encodedSizeBytes: z.int(),
-          contentId: z.string().nullable(),
-          isInline: z.boolean(),
-        })
-        .meta({ id: "AttachmentInfo" }),
-    ),
+    attachments: z.array(attachmentSchema),
     snippet: z.string().nullable(),
     traits: z
       .array(z.strictObject({ kind: z.enum(traitKinds), source: z.string().describe("What it rests on.") }).meta({ id: "MessageTrait" }))

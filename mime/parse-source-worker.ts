@@ -19,6 +19,17 @@ export interface SanitiseTask {
   readonly contentUrls: Readonly<Record<string, string>>;
 }
 
+export interface UnwrapTask {
+  readonly tnef: Uint8Array;
+  readonly pick: number | undefined;
+}
+
+/** What a winmail.dat holds; nothing where it is none. */
+export interface UnwrappedTnef {
+  readonly attachments: readonly (Omit<TnefAttachment, "content"> & { readonly sizeBytes: number })[];
+  readonly picked: Uint8Array | null;
+}
+
 export interface ParsedSource {
   /** The readable text: the plain parts, or the HTML ones as text. */
   readonly text: string;
@@ -42,7 +53,8 @@ export interface ParsedAttachment {
 }
 
 /** Runs on a thread of mime/parse-source.ts. */
-export default async function run(task: ParseTask | SanitiseTask): Promise<ParsedSource | SafeHtml> {
+export default async function run(task: ParseTask | SanitiseTask | UnwrapTask): Promise<ParsedSource | SafeHtml | UnwrappedTnef> {
+  if ("tnef" in task) return unwrapOne(task);
   return "source" in task ? parse(task) : sanitise(task);
 }
 
@@ -91,6 +103,16 @@ function unwrap({ fileName, contentType, contentId, content }: TnefAttachment, {
     sizeBytes: content.length,
     isInline: contentId !== null,
     wrappedIn: storable(filename ?? "winmail.dat"),
+  };
+}
+
+function unwrapOne({ tnef, pick }: UnwrapTask): UnwrappedTnef {
+  const found = readTnef(Buffer.from(tnef.buffer, tnef.byteOffset, tnef.byteLength))?.attachments ?? [];
+  const picked = pick === undefined ? undefined : found[pick]?.content;
+  return {
+    attachments: found.map(({ content, ...attachment }) => ({ ...attachment, sizeBytes: content.length })),
+    // A copy: a view would take the whole winmail.dat along to the other thread.
+    picked: picked === undefined ? null : Uint8Array.from(picked),
   };
 }
 

@@ -1,8 +1,8 @@
 import { Tinypool } from "tinypool";
-import type { ParsedSource, ParseTask, SanitiseTask } from "./parse-source-worker.ts";
+import type { ParsedSource, ParseTask, SanitiseTask, UnwrappedTnef, UnwrapTask } from "./parse-source-worker.ts";
 import type { SafeHtml } from "./sanitise-html.ts";
 
-export type { ParsedAttachment, ParsedSource } from "./parse-source-worker.ts";
+export type { ParsedAttachment, ParsedSource, UnwrappedTnef } from "./parse-source-worker.ts";
 
 /**
  * Sources are parsed on threads of their own: mailparser takes about a millisecond per message and seconds for a large one, in which a worker could not
@@ -27,6 +27,12 @@ export async function parseSource(
   { charactersMax, signal }: { readonly charactersMax: number } & Cancellable,
 ): Promise<ParsedSource> {
   const task: ParseTask = { source, charactersMax };
+  return threads.run(task, signal === undefined ? {} : { signal });
+}
+
+/** What a winmail.dat holds, and the content of the attachment that `pick` names, counted from 0. */
+export async function unwrapTnef(tnef: Buffer, { pick, signal }: { readonly pick?: number } & Cancellable): Promise<UnwrappedTnef> {
+  const task: UnwrapTask = { tnef, pick };
   return threads.run(task, signal === undefined ? {} : { signal });
 }
 

@@ -4,21 +4,23 @@ import { findMessage } from "../../db/messages.ts";
 import { catalogue, type MailErrorCode } from "../../domain/errors.ts";
 import { notFound } from "../errors.ts";
 import { messageContent } from "../message-content.ts";
+import { listedAttachmentSchema } from "../message-schema.ts";
 import { readMessageText } from "../message-text.ts";
 import { answered, route } from "../route.ts";
 import { idParams, idSchema } from "../schemas.ts";
 import { sendContent } from "../send-content.ts";
+import { attachmentContent } from "../wrapped-attachments.ts";
 
 const tags = ["Messages"];
 const auth = { scope: "messages:read", openToMailboxKeys: true } as const;
 const mailProblems = Object.keys(catalogue) as MailErrorCode[];
 const problems = ["service_unavailable", "conflict", "range_not_satisfiable"] as const;
 
-/** A part's number (RFC 9051 §6.4.5). */
+/** A part's number (RFC 9051 §6.4.5), and ours for what a winmail.dat holds. */
 const partSchema = z
   .string()
-  .regex(/^\d{1,4}(\.\d{1,4}){0,30}$/, "a part's number, as `attachments` of the message lists it")
-  .meta({ examples: ["2", "1.3"] });
+  .regex(/^\d{1,4}(\.\d{1,4}){0,30}(\.tnef\.\d{1,4})?$/, "a part's number, as `attachments` of the message or of its text lists it")
+  .meta({ examples: ["2", "1.3", "2.tnef.1"] });
 
 const textFormats = ["plain", "html", "sanitizedHtml", "reply"] as const;
 
@@ -43,6 +45,9 @@ const messageTextSchema = z
     reply: z.string().nullable().describe("What the person wrote, without quoted messages and signature."),
     blockedImages: z.int().describe("Pictures of other servers that `sanitizedHtml` leaves out."),
     isTruncated: z.boolean().describe("The message says more than this."),
+    attachments: z
+      .array(listedAttachmentSchema)
+      .describe("The message's, and after each winmail.dat what it holds, unless that cannot be read just now."),
     source: z.enum(["kept", "fetched"]).describe("From what is kept, or from the mail server just now."),
   })
   .meta({ id: "MessageText" });
@@ -110,7 +115,8 @@ export const messageContentRoutes = [
       operationId: "getAttachment",
       summary: "Download an attachment",
       description:
-        "Decoded, always as a download and never to be shown in place, from what is kept or from its server. Ranges are served for what is kept.",
+        "Decoded, always as a download and never to be shown in place, from what is kept or from its server. Ranges are served for what is kept. What a " +
+        "winmail.dat holds has numbers of its own, `2.tnef.1`: `GET /v1/messages/{id}/text` lists them.",
       tags,
       auth,
       params: z.strictObject({ id: idSchema("message"), part: partSchema }),
@@ -122,10 +128,10 @@ export const messageContentRoutes = [
     async ({ params, db, deps, request, response }): Promise<typeof answered> => {
       const message = await findMessage(db, params.id);
       if (message === undefined) throw notFound("message");
-      const attachment = message.attachments.find(({ part }) => part === params.part);
-      if (attachment === undefined || message.hides_attachments) throw notFound("attachment");
-      const named = { contentType: attachment.contentType, fileName: attachment.fileName ?? `attachment-${attachment.part}` };
-      await deps.streams.use(async () => sendContent(request, response, await messageContent(deps, message, attachment.part, named)));
+      if (message.hides_attachments) throw notFound("attachment");
+      const hangUp = new AbortController();
+      response.once("close", () => hangUp.abort());
+      await deps.streams.use(async () => sendContent(request, response, await attachmentContent(deps, message, params.part, hangUp.signal)));
       return answered;
     },
   ),

@@ -4,6 +4,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { until } from "../helpers/wait.ts";
+import { winmail } from "../helpers/winmail.ts";
 import { base64Part, type ContentWorld, sourcesAt, startContentWorld, withClient, withParts } from "./content.ts";
 
 setFlagsFromString("--expose_gc");
@@ -254,5 +255,72 @@ describe("the text of a message", () => {
     const { ids } = await world.synced([message()]);
     const { errors } = await textOf(ids[0], "?formats=plain,pdf");
     expect(errors[0].pointer).toBe("#/formats");
+  });
+});
+
+describe("what Outlook wrapped into winmail.dat", () => {
+  const html = { headers: ["Content-Type: text/html; charset=utf-8"], body: '<p>Hello<img src="cid:logo@x"></p>' };
+  const message = () => withParts("wrapped", [html, base64Part("application/ms-tnef", 'attachment; filename="winmail.dat"', winmail)]);
+  const textOf = async (id: string | undefined, query = "") =>
+    (await world.api.call("GET", `/v1/messages/${id}/text${query}`, { key: world.key })).body;
+  const listed = [
+    { part: "3", fileName: "winmail.dat", wrappedIn: null },
+    { part: "3.tnef.1", fileName: "Pläne für März.pdf", contentType: "application/pdf", encodedSizeBytes: 4, isInline: false, wrappedIn: "3" },
+    { part: "3.tnef.2", fileName: "logo.png", contentId: "logo@x", encodedSizeBytes: 3, isInline: true, wrappedIn: "3" },
+  ];
+
+  it("is listed with the text, and downloaded like any attachment", async () => {
+    const { ids } = await world.synced([message()]);
+    expect((await textOf(ids[0])).attachments).toMatchObject(listed);
+    const pdf = await download(`/v1/messages/${ids[0]}/attachments/3.tnef.1`);
+    expect([pdf.status, pdf.bytes.toString(), pdf.headers.get("Content-Type")]).toEqual([200, "%PDF", "application/pdf"]);
+    expect(pdf.headers.get("Content-Disposition")).toContain("filename*=UTF-8''Pl%C3%A4ne%20f%C3%BCr%20M%C3%A4rz.pdf");
+    expect(pdf.headers.get("Content-Security-Policy")).toMatch(/^sandbox/);
+    const half = await download(`/v1/messages/${ids[0]}/attachments/3.tnef.1`, { Range: "bytes=1-2" });
+    expect([half.status, half.bytes.toString(), half.headers.get("Content-Range")]).toEqual([206, "PD", "bytes 1-2/4"]);
+    expect([...(await download(`/v1/messages/${ids[0]}/attachments/3.tnef.2`)).bytes]).toEqual([1, 2, 3]);
+    expect((await download(`/v1/messages/${ids[0]}/attachments/3`)).bytes.equals(winmail)).toBe(true);
+  });
+
+  it("shows its pictures in the HTML that names them", async () => {
+    const { ids } = await world.synced([message()]);
+    expect((await textOf(ids[0], "?formats=sanitizedHtml")).sanitizedHtml).toContain(`/v1/messages/${ids[0]}/attachments/3.tnef.2`);
+  });
+
+  it("is there without the server where the winmail.dat is kept", async () => {
+    const { mailbox, ids } = await world.synced([message()], { content: "text", attachments: "download" });
+    await world.engine.run((run) => run.keepContent({ mailboxId: mailbox.id }));
+    await world.engine.db.deleteFrom("credentials").where("mailbox_id", "=", mailbox.id).execute();
+    expect(await textOf(ids[0])).toMatchObject({ source: "kept", attachments: listed });
+    expect((await download(`/v1/messages/${ids[0]}/attachments/3.tnef.1`)).bytes.toString()).toBe("%PDF");
+  });
+
+  it("is left out of a kept text while only the server has it, and the text is answered", async () => {
+    const { mailbox, ids } = await world.synced([message()], { content: "text" });
+    await world.engine.run((run) => run.keepContent({ mailboxId: mailbox.id }));
+    await world.engine.db.deleteFrom("credentials").where("mailbox_id", "=", mailbox.id).execute();
+    const answer = await textOf(ids[0]);
+    expect(answer.plain).toContain("See the attachment.");
+    expect(answer.attachments).toMatchObject([{ part: "3" }]);
+    expect(answer.attachments).toHaveLength(1);
+  });
+
+  it("is not found where there is no such thing, or attachments are not shown", async () => {
+    const pdf = base64Part("application/pdf", 'attachment; filename="a.pdf"', winmail);
+    const none = base64Part("application/ms-tnef", 'attachment; filename="winmail.dat"', Buffer.from("no such thing"));
+    const { ids } = await world.synced([withParts("others", [pdf, none])]);
+    for (const part of ["2.tnef.1", "3.tnef.1", "9.tnef.1"]) {
+      expect((await download(`/v1/messages/${ids[0]}/attachments/${part}`)).status, part).toBe(404);
+    }
+    for (const part of ["3.tnef", "tnef.1", "3.tnef.x", "3.tnef.1.1"]) {
+      expect((await download(`/v1/messages/${ids[0]}/attachments/${part}`)).status, part).toBe(400);
+    }
+    const hidden = await world.synced([message()], { attachments: "skip" });
+    expect((await textOf(hidden.ids[0])).attachments).toEqual([]);
+    expect((await download(`/v1/messages/${hidden.ids[0]}/attachments/3.tnef.1`)).status).toBe(404);
+    const { ids: present } = await world.synced([message()]);
+    for (const part of ["3.tnef.0", "3.tnef.3", "3.tnef.9999"]) {
+      expect((await download(`/v1/messages/${present[0]}/attachments/${part}`)).status, part).toBe(404);
+    }
   });
 });
