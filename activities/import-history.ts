@@ -33,6 +33,8 @@ interface ImportDependencies {
   readonly pageSize: number;
   /** Aborts when this process drains: the slice ends after the page at hand, and another worker goes on. */
   readonly draining: AbortSignal;
+  /** An attempt has stored its first page: what is to be done about messages need not wait for the last. */
+  readonly onFirstPage?: (mailboxId: MailboxId) => Promise<void>;
 }
 
 /** One activity lists for this long, so that operators see how far it is: a large mailbox costs a few events a minute while it is listed. */
@@ -75,6 +77,7 @@ async function importSlice(deps: ImportDependencies, mailbox: WorkMailbox, provi
     slice.folder = folder.id;
     try {
       for await (const listed of importFolder(deps, mailbox, provider, folder, folder.historyCursor, signal)) {
+        if (slice.imported === 0 && listed > 0) await deps.onFirstPage?.(mailbox.id);
         slice.imported += listed;
         await progress();
         if (Date.now() > slice.endsAt || deps.draining.aborted) return;

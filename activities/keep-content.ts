@@ -3,7 +3,17 @@ import type { BlobStore } from "../blobs/store.ts";
 import { ContentTooLarge, putContent } from "../blobs/vault.ts";
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/ids.ts";
-import { hasContentWork, listPendingContent, type PendingContent, saveFetchedContent, stepContentPlan } from "../db/kept-content.ts";
+import {
+  countPendingContent,
+  hasContentWork,
+  isListing,
+  listPendingContent,
+  type PendingContent,
+  type PendingPosition,
+  type Preview,
+  saveFetchedContent,
+  stepContentPlan,
+} from "../db/kept-content.ts";
 import { findWorkMailbox, type WorkMailbox } from "../db/mailbox-state.ts";
 import { announceBlobs, type MessageBlob, sourcePart } from "../db/message-blobs.ts";
 import type { MessageText } from "../db/message-texts.ts";
@@ -12,10 +22,13 @@ import { type ContentTarget, contentTarget, keepsAnything } from "../domain/cont
 import { MailError } from "../domain/errors.ts";
 import type { BlobKey, MailboxId, MessageId } from "../domain/ids.ts";
 import { extractReply } from "../domain/reply-text.ts";
+import { toTermVector } from "../domain/search-terms.ts";
 import { parseSource } from "../mime/parse-source.ts";
+import { makeSnippet } from "../mime/snippet.ts";
 import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import { mapAtMost } from "./map-at-most.ts";
+import { snippetBytes } from "./pages.ts";
 
 export interface KeepContentResult {
   readonly kept: number;
@@ -23,6 +36,8 @@ export interface KeepContentResult {
   readonly failed: number;
   /** More waits; this call ended to be seen. */
   readonly more: boolean;
+  /** How many messages that is. */
+  readonly waiting?: number;
 }
 
 export interface KeepDependencies {
@@ -37,19 +52,23 @@ export interface KeepDependencies {
 const sliceMs = 60_000;
 /** Messages looked up at once. */
 const batchMax = 500;
+/** Previews written while a listing is under way: what a person sees first. The rest waits until the listing, which has the same server and database, is done. */
+const besideListingMax = 250;
 /** Sources, or texts, that one FETCH asks for together: memory, and what is lost when the connection breaks. */
 const groupBytesMax = 8 * 1024 * 1024;
-const groupMax = 100;
+const groupMax = 250;
 /** A larger source is not held in memory: it is streamed into the store, and its text read from the server. */
 const sourceBytesMax = 2 * 1024 * 1024;
 /** Of a text, more than any person wrote. */
 const textBytesMax = 256 * 1024;
+/** What the text part of a page of HTML costs at most where only its beginning is asked for. */
+const snippetPartBytesMax = 48 * 1024;
 /** Puts at once: a store's answer, or a disk's sync, is what they wait for. */
 const putsMax = 16;
 
 /**
- * Fetches what the settings want kept, newest first, until nothing waits or the slice ends. What waits is in the store, marked message by message, so an
- * attempt that died is gone on with where its last commit was.
+ * Fetches what is to be had of messages besides what a listing says, newest first, until nothing waits or the slice ends: lines of preview in any case, and
+ * what the settings want kept. What waits is in the store, marked message by message, so an attempt that died is gone on with where its last commit was.
  */
 export async function keepContent(deps: KeepDependencies, input: { readonly mailboxId: MailboxId }): Promise<KeepContentResult> {
   const mailbox = await findWorkMailbox(deps.db, input.mailboxId);
@@ -59,18 +78,21 @@ export async function keepContent(deps: KeepDependencies, input: { readonly mail
   const isOver = () => Date.now() > endsAt || deps.draining.aborted;
   while (!isOver() && (await stepContentPlan(deps.db, mailbox, mailbox.sync)));
   const target = contentTarget(mailbox.sync);
-  if (keepsAnything(target)) {
-    await deps.sessions.use(mailbox, async (provider) => {
-      const keeper = { ...deps, mailbox, provider, target, signal: Context.current().cancellationSignal };
-      while (!isOver()) {
-        const counts = await keepBatch(keeper, isOver);
-        done.kept += counts.kept;
-        done.failed += counts.failed;
-        if (counts.kept + counts.failed === 0) return;
-      }
-    });
-  }
-  return { ...done, more: await hasContentWork(deps.db, mailbox.id) };
+  const standsBack = !keepsAnything(target) && (await isListing(deps.db, mailbox.id));
+  await deps.sessions.use(mailbox, async (provider) => {
+    const keeper = { ...deps, mailbox, provider, target, signal: Context.current().cancellationSignal };
+    let passed: number;
+    do {
+      const counts = await keepPass(keeper, isOver, standsBack ? besideListingMax : undefined);
+      done.kept += counts.kept;
+      done.failed += counts.failed;
+      passed = counts.kept + counts.failed;
+    } while (passed > 0 && !standsBack && !isOver());
+  });
+  // Whoever lists wakes the keeper again, page by page and at the end.
+  if (standsBack) return { ...done, more: false };
+  const more = await hasContentWork(deps.db, mailbox.id);
+  return { ...done, more, ...(more ? { waiting: await countPendingContent(deps.db, mailbox.id) } : {}) };
 }
 
 interface Keeper extends KeepDependencies {
@@ -82,17 +104,15 @@ interface Keeper extends KeepDependencies {
 
 type Placed = PendingContent & { readonly path: string; readonly ref: string };
 
-async function keepBatch(keeper: Keeper, isOver: () => boolean): Promise<{ readonly kept: number; readonly failed: number }> {
-  const pending = await listPendingContent(keeper.db, keeper.mailbox.id, batchMax);
-  const homeless = pending.filter((message) => message.path === null).map(({ id }) => id);
-  await saveFetchedContent(keeper.db, keeper.keyRing, keeper.mailbox, { kept: [], failed: homeless, texts: [], blobs: [] });
-  const counts = { kept: 0, failed: homeless.length };
-  // One group is stored while the next one is fetched: server, threads and database work at the same time.
+/** Once through what waits, newest first; what comes meanwhile is for the next pass. */
+async function keepPass(keeper: Keeper, isOver: () => boolean, max?: number): Promise<{ readonly kept: number; readonly failed: number }> {
+  const counts = { kept: 0, failed: 0 };
+  // One group is stored while the next one is looked up and fetched: server, threads and database work at the same time.
   let storing: Promise<void> = Promise.resolve();
-  for (const group of groupsOf(pending.filter((message): message is Placed => message.path !== null && message.ref !== null))) {
-    const sources = keeper.target.content === "full" && !isLarge(group) ? await fetchSources(keeper, group) : undefined;
+  for await (const group of pendingGroups(keeper, counts, max)) {
+    const fetched = await fetchGroup(keeper, group);
     await storing;
-    storing = storeGroup(keeper, group, sources).then(({ kept, failed }) => {
+    storing = storeGroup(keeper, group, fetched).then(({ kept, failed }) => {
       counts.kept += kept;
       counts.failed += failed;
     });
@@ -104,56 +124,117 @@ async function keepBatch(keeper: Keeper, isOver: () => boolean): Promise<{ reado
   return counts;
 }
 
+async function* pendingGroups(keeper: Keeper, counts: { failed: number }, max = Number.POSITIVE_INFINITY): AsyncGenerator<Group> {
+  const { db, mailbox } = keeper;
+  let after: PendingPosition | undefined;
+  for (let seen = 0; seen < max; ) {
+    const pending = await listPendingContent(db, mailbox.id, { after, limit: Math.min(batchMax, max - seen) });
+    const last = pending.at(-1);
+    if (last === undefined) return;
+    after = last;
+    seen += pending.length;
+    const homeless = pending.filter((message) => message.path === null).map(({ id }) => id);
+    await saveFetchedContent(db, keeper.keyRing, mailbox, keeper.target, { kept: [], failed: homeless, previews: [], texts: [], blobs: [] });
+    counts.failed += homeless.length;
+    yield* groupsOf(
+      pending.filter((message): message is Placed => message.path !== null && message.ref !== null),
+      keeper.target,
+    );
+  }
+}
+
 type Group = readonly [Placed, ...Placed[]];
 
-/** Messages of one folder that are asked for together; a large one stands alone. */
-function groupsOf(messages: readonly Placed[]): readonly Group[] {
+/** Messages of one folder that are asked for together; a large source stands alone. */
+function groupsOf(messages: readonly Placed[], target: ContentTarget): readonly Group[] {
   const groups: [Placed, ...Placed[]][] = [];
   const open = new Map<string, { group: [Placed, ...Placed[]]; bytes: number }>();
   for (const message of messages) {
-    if (message.sizeBytes > sourceBytesMax) {
+    if (isStreamed(message, target)) {
       groups.push([message]);
       continue;
     }
+    const bytes = fetchedBytes(message, target);
     const last = open.get(message.path);
-    if (last !== undefined && last.group.length < groupMax && last.bytes + message.sizeBytes <= groupBytesMax) {
+    if (last !== undefined && last.group.length < groupMax && last.bytes + bytes <= groupBytesMax) {
       last.group.push(message);
-      last.bytes += message.sizeBytes;
+      last.bytes += bytes;
       continue;
     }
     const group: [Placed, ...Placed[]] = [message];
     groups.push(group);
-    open.set(message.path, { group, bytes: message.sizeBytes });
+    open.set(message.path, { group, bytes });
   }
   return groups;
 }
 
-function isLarge([first]: Group): boolean {
-  return first.sizeBytes > sourceBytesMax;
+function isStreamed(message: PendingContent, { content }: ContentTarget): boolean {
+  return content === "full" && message.sizeBytes > sourceBytesMax;
 }
 
-function fetchSources({ provider, signal }: Keeper, group: Group): Promise<ReadonlyMap<string, Buffer>> {
-  return provider.fetchSources(
-    { path: group[0].path },
-    group.map(({ ref }) => ref),
-    signal,
-  );
+/** About what a message adds to the answer of a FETCH. */
+function fetchedBytes({ sizeBytes, textPart }: PendingContent, { content }: ContentTarget): number {
+  if (content === "full") return sizeBytes;
+  return Math.min(textPart?.encodedSizeBytes ?? 0, content === "text" ? sourceBytesMax : snippetPartBytesMax);
+}
+
+/** What the server gave of a group: whole sources, or the beginnings of texts. What it no longer has, or does not give, is in neither. */
+interface Fetched {
+  readonly sources?: ReadonlyMap<string, Buffer>;
+  readonly texts?: ReadonlyMap<string, string>;
+}
+
+async function fetchGroup(keeper: Keeper, group: Group): Promise<Fetched> {
+  const { provider, target, signal } = keeper;
+  const scope = { path: group[0].path };
+  try {
+    if (target.content === "full" && !isStreamed(group[0], target)) {
+      const refs = group.map(({ ref }) => ref);
+      return { sources: await provider.fetchSources(scope, refs, signal) };
+    }
+    const bytesMax = target.content === "metadata" ? snippetBytes : textBytesMax;
+    const wanted = group.filter((message) => isTextWanted(message, target));
+    return { texts: await provider.fetchTexts(scope, wanted, { bytesMax, isBackground: true, signal }) };
+  } catch (error) {
+    if (!isMessagesOwn(error, provider)) throw error;
+    return group.length === 1 || isGone(error) ? {} : fetchHalves(keeper, group);
+  }
+}
+
+/** What came live has its line of preview, and is here for its attachments. */
+function isTextWanted({ textPart, snippet }: PendingContent, { content }: ContentTarget): boolean {
+  return textPart !== null && (content !== "metadata" || snippet === null);
+}
+
+/** A set that is refused as a whole is halved until the message that cannot be given stands alone. */
+async function fetchHalves(keeper: Keeper, group: Group): Promise<Fetched> {
+  const middle = Math.ceil(group.length / 2);
+  const halves: Fetched[] = [];
+  for (const half of [group.slice(0, middle), group.slice(middle)]) halves.push(await fetchGroup(keeper, half as unknown as Group));
+  return {
+    sources: new Map(halves.flatMap(({ sources = [] }) => [...sources])),
+    texts: new Map(halves.flatMap(({ texts = [] }) => [...texts])),
+  };
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof MailError && error.code === "not_found";
 }
 
 /** What one message is kept of; undefined where its content could not be had. */
 interface Kept {
+  readonly preview: Preview | undefined;
   readonly text: MessageText | undefined;
   readonly blobs: readonly MessageBlob[];
 }
 
-async function storeGroup(keeper: Keeper, group: Group, sources: ReadonlyMap<string, Buffer> | undefined) {
+async function storeGroup(keeper: Keeper, group: Group, fetched: Fetched) {
   const { target, db } = keeper;
   const keys = new KeyPool();
   await announceBlobs(db, keys.reserve(group.reduce((count, message) => count + blobCount(message, target), 0)));
-  const texts = target.content === "metadata" || sources !== undefined ? undefined : await fetchTexts(keeper, group);
   const results = await mapAtMost(putsMax, group, async (message) => {
     try {
-      return await keepMessage(keeper, message, keys, sources, texts?.get(message.ref));
+      return await keepMessage(keeper, message, keys, fetched);
     } catch (error) {
       if (isMessagesOwn(error, keeper.provider)) return undefined;
       throw error;
@@ -163,9 +244,10 @@ async function storeGroup(keeper: Keeper, group: Group, sources: ReadonlyMap<str
   const failed: MessageId[] = [];
   for (const [index, result] of results.entries()) (result === undefined ? failed : kept).push((group[index] as Placed).id);
   const had = results.filter((result) => result !== undefined);
-  await saveFetchedContent(db, keeper.keyRing, keeper.mailbox, {
+  await saveFetchedContent(db, keeper.keyRing, keeper.mailbox, target, {
     kept,
     failed,
+    previews: had.flatMap(({ preview }) => preview ?? []),
     texts: had.flatMap(({ text }) => text ?? []),
     blobs: had.flatMap(({ blobs }) => blobs),
   });
@@ -178,22 +260,18 @@ function isMessagesOwn(error: unknown, provider: MailProvider): boolean {
   return error.code === "not_found" || error.code === "rejected" || error.code === "invalid_response";
 }
 
-async function keepMessage(
-  keeper: Keeper,
-  message: Placed,
-  keys: KeyPool,
-  sources: ReadonlyMap<string, Buffer> | undefined,
-  text: string | undefined,
-): Promise<Kept | undefined> {
-  const { target, provider, blobs: store, signal } = keeper;
+async function keepMessage(keeper: Keeper, message: Placed, keys: KeyPool, fetched: Fetched): Promise<Kept | undefined> {
+  const { target, provider, blobs: store, signal, mailbox } = keeper;
   const scope = { path: message.path };
+  const source = fetched.sources?.get(message.ref);
+  const beginning = fetched.texts?.get(message.ref);
+  const isSourceWanted = target.content === "full" && !isStreamed(message, target);
+  if (isSourceWanted ? source === undefined : beginning === undefined && isTextWanted(message, target)) return undefined;
   const blobs: MessageBlob[] = [];
   const keep = async (part: string, contentType: string, content: AsyncIterable<Buffer>, sizeBytesMax?: number) => {
     const entry = await putContent(store, keys.take(), content, { signal, ...(sizeBytesMax === undefined ? {} : { sizeBytesMax }) });
     blobs.push({ ...entry, messageId: message.id, part, contentType });
   };
-  const source = sources?.get(message.ref);
-  if (sources !== undefined && source === undefined) return undefined;
   if (target.content === "full") {
     await keep(sourcePart, "message/rfc822", source === undefined ? (await provider.openSource(scope, message.ref, signal)).stream : once(source));
   }
@@ -206,19 +284,23 @@ async function keepMessage(
       if (!(error instanceof ContentTooLarge)) throw error;
     }
   }
-  const isText = target.content !== "metadata";
-  return { text: isText ? await textOf(message.id, source, text, signal) : undefined, blobs };
+  if (target.content === "metadata") return { preview: previewOf(mailbox, message, beginning, null), text: undefined, blobs };
+  const text = await textOf(message.id, source, beginning, signal);
+  return { preview: previewOf(mailbox, message, text.text, text.text), text, blobs };
+}
+
+/** The line of preview of a message that has none, and its words anew, with those of the text that is kept. Undefined where nothing is new. */
+function previewOf(mailbox: WorkMailbox, message: PendingContent, beginning: string | undefined, text: string | null): Preview | undefined {
+  const snippet = message.snippet ?? (makeSnippet(beginning ?? "") || null);
+  if (snippet === message.snippet && text === null) return undefined;
+  const searchable = { ...message, mailboxId: mailbox.id, receivedAt: message.receivedAt.toISOString(), snippet, text };
+  return { id: message.id, snippet, terms: toTermVector(mailbox.customerId, searchable) };
 }
 
 async function textOf(messageId: MessageId, source: Buffer | undefined, text = "", signal: AbortSignal): Promise<MessageText> {
   if (source === undefined) return { messageId, text, isTruncated: Buffer.byteLength(text) >= textBytesMax - 3, reply: extractReply(text).reply };
   const parsed = await parseSource(source, { charactersMax: textBytesMax, signal });
   return { messageId, text: parsed.text, isTruncated: parsed.isTruncated, reply: parsed.reply.reply };
-}
-
-/** Read from the server's text parts, which are a fraction of the sources. */
-async function fetchTexts({ provider, signal }: Keeper, group: Group): Promise<ReadonlyMap<string, string>> {
-  return provider.fetchTexts({ path: group[0].path }, group, { bytesMax: textBytesMax, signal });
 }
 
 function wantedAttachments({ attachments }: PendingContent, { attachmentBytesMax }: ContentTarget) {

@@ -90,8 +90,12 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
   /** What was stored may hold contents that are to be kept: that is somebody else's work, who is told of it here. */
   async function thenKeep<Result>(mailboxId: MailboxId, storing: Result | Promise<Result>): Promise<Result> {
     const result = await storing;
-    if (await hasContentWork(db, mailboxId)) await deps.signals.keepContent(mailboxId);
+    await wakeKeeper(mailboxId);
     return result;
+  }
+
+  async function wakeKeeper(mailboxId: MailboxId): Promise<void> {
+    if (await hasContentWork(db, mailboxId)) await deps.signals.keepContent(mailboxId);
   }
 
   return {
@@ -152,7 +156,10 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
     },
 
     importHistory: (input: MailboxRef): Promise<ImportHistoryResult> =>
-      thenKeep(input.mailboxId, importHistory({ db, sessions, pageSize: deps.sync.pageSize, draining: deps.draining }, input)),
+      thenKeep(
+        input.mailboxId,
+        importHistory({ db, sessions, pageSize: deps.sync.pageSize, draining: deps.draining, onFirstPage: wakeKeeper }, input),
+      ),
 
     /** Judges what the last pages brought, and records the events that tell it. Whether what is missing is gone, the search wrote down. */
     async classifyMessages({ mailboxId }: MailboxRef & { readonly isSearchComplete: boolean }): Promise<ClassifyResult> {

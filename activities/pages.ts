@@ -8,7 +8,7 @@ import { makeSnippet } from "../mime/snippet.ts";
 import type { MailProvider } from "../providers/provider.ts";
 
 /** What is read of a text to make a line of preview. */
-const snippetBytes = 4_096;
+export const snippetBytes = 4_096;
 /** What is told of a text at most: a webhook's body is no place for a book. */
 const keptBytes = 64 * 1024;
 
@@ -49,9 +49,11 @@ export async function textsOf(
   if (messages.length === 0) return { snippets: new Map(), kept: new Map() };
   const bytesMax = isKept ? keptBytes : snippetBytes;
   const texts = await provider.fetchTexts(scope, messages, { bytesMax, signal });
-  const kept = [...texts].map(([ref, text]) => [ref, { text, isTruncated: Buffer.byteLength(text) >= bytesMax - 3 }] as const);
+  const kept = [...texts].flatMap(([ref, text]) =>
+    text === "" ? [] : [[ref, { text, isTruncated: Buffer.byteLength(text) >= bytesMax - 3 }] as const],
+  );
   return {
-    snippets: new Map([...texts].map(([ref, text]) => [ref, makeSnippet(text)])),
+    snippets: new Map([...texts].flatMap(([ref, text]) => (text === "" ? [] : [[ref, makeSnippet(text)] as const]))),
     kept: new Map(isKept ? kept : []),
   };
 }

@@ -15,6 +15,7 @@ import * as threads from "./migrations/2026_11_21_threads.ts";
 import * as writes from "./migrations/2026_11_21_writes.ts";
 import * as skipped from "./migrations/2026_11_21_x_skipped.ts";
 import * as settledSelf from "./migrations/2026_11_21_y_settled_self.ts";
+import * as snippets from "./migrations/2026_11_21_z_snippets.ts";
 
 /** Every migration in the order in which it runs. A list and not a folder: a bundler, a reader and a diff all see it. */
 const migrations: Readonly<Record<string, Migration>> = {
@@ -30,6 +31,7 @@ const migrations: Readonly<Record<string, Migration>> = {
   "2026_11_21_writes": writes,
   "2026_11_21_x_skipped": skipped,
   "2026_11_21_y_settled_self": settledSelf,
+  "2026_11_21_z_snippets": snippets,
 };
 
 /** Brings the schema up to date; returns the names that ran. Safe to call from several processes at once: kysely holds an advisory lock. */

@@ -1,6 +1,7 @@
 import { sql } from "kysely";
+import type { MessageId } from "../domain/ids.ts";
 import { toTermVector } from "../domain/search-terms.ts";
-import type { Database } from "./database.ts";
+import type { Connection, Database } from "./database.ts";
 
 /** Rows of one statement, and statements of one run: what a run leaves, the next one finds. */
 const batchSize = 500;
@@ -33,4 +34,24 @@ export async function writeMissingTerms(db: Database): Promise<number> {
     if (rows.length < batchSize) break;
   }
   return written;
+}
+
+/** The words of messages whose kept texts have been dropped: they are found by what a list shows of them. */
+export async function writeTermsWithoutText(trx: Connection, ids: readonly MessageId[]): Promise<void> {
+  const rows = await trx
+    .selectFrom("messages")
+    .select(["id", "customer_id", "mailbox_id", "received_at", "envelope", "attachments", "traits", "snippet"])
+    .where("id", "in", ids)
+    .where("is_deleted", "=", false)
+    .where("content_state", "=", "kept")
+    .orderBy("id")
+    .forUpdate()
+    .execute();
+  const vectors = rows.map((row) => ({
+    id: row.id,
+    terms: toTermVector(row.customer_id, { ...row, mailboxId: row.mailbox_id, receivedAt: row.received_at.toISOString(), text: null }),
+  }));
+  await sql`
+    update messages m set terms = v.terms from jsonb_to_recordset(${JSON.stringify(vectors)}::jsonb) as v (id text, terms tsvector) where m.id = v.id
+  `.execute(trx);
 }

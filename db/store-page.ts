@@ -27,7 +27,7 @@ export interface PageOwner {
   readonly self: Self;
   /** Listed messages received at or after this are told although they were there before; undefined tells none. */
   readonly tellListedFrom: Date | undefined;
-  /** The settings keep more of a message than what a list shows: it is marked for that. */
+  /** The settings keep more of a message than what a list shows: it is marked for that. Of history, the line of preview is fetched later in any case. */
   readonly keepsContent?: boolean;
   /** What the settings say of it; left out where everything is wanted and nothing changes, as in a benchmark. */
   readonly rules?: PageRules;
@@ -309,7 +309,8 @@ function messageIdOf(owner: PageOwner, message: RemoteMessage): MessageId {
 
 /**
  * Inserts what is new, and the place of everything. A message that was forgotten and may be kept again gets back what it said, and is told to nobody:
- * to who heard of it, it was there all the time. Gives what is to be told when the transaction has nothing else to do.
+ * to who heard of it, it was there all the time. Without `snippets` nobody has looked at the texts yet: those that have one are marked for that. Gives what
+ * is to be told when the transaction has nothing else to do.
  */
 async function storeMessages(
   trx: Connection,
@@ -317,7 +318,7 @@ async function storeMessages(
   folder: SyncFolder,
   messages: readonly RemoteMessage[],
   stateOf: (message: RemoteMessage) => "fetched" | "settled",
-  snippets: ReadonlyMap<string, string> = new Map(),
+  snippets?: ReadonlyMap<string, string>,
 ): Promise<readonly EventData[]> {
   if (messages.length === 0) return [];
   const named = messages.map((message) => ({ id: messageIdOf(owner, message), message }));
@@ -335,24 +336,26 @@ async function storeMessages(
     received_at: message.receivedAt,
     attachments: message.attachments,
     text_part: message.textPart,
-    snippet: snippets.get(message.ref) ?? null,
+    snippet: snippets?.get(message.ref) ?? null,
     traits: message.traits,
     defects: message.defects,
     recipients_total: message.recipientsTotal,
     direction: directionOf(message, folder.role, owner.self),
     state: stateOf(message),
-    terms: termsOf(owner, message, snippets.get(message.ref) ?? null),
+    terms: termsOf(owner, message, snippets?.get(message.ref) ?? null),
   }));
   // One row per id and per ref: a provider may name a message twice in a page, and ON CONFLICT does not touch a row twice in one statement.
   // Sorted by id, so that two lanes that store the same messages lock them in one order.
   const byId = [...new Map(rows.map((row) => [row.id, row])).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const isWaiting = owner.keepsContent === true ? sql`true` : snippets === undefined ? sql`jsonb_typeof(m.text_part) = 'object'` : sql`false`;
+  const contentState = sql`case when ${isWaiting} then 'pending' end`;
   const { rows: inserted } = await sql<{ id: MessageId }>`
     insert into messages (id, customer_id, mailbox_id, thread_id, subject_key, is_bare_reply, message_id, envelope, subject, flags, size_bytes,
       received_at, attachments, text_part, snippet, traits, defects, recipients_total, direction, special_use, main_folder_id, main_ref, state, terms,
       content_state)
     select m.id, ${owner.customerId}, ${owner.mailboxId}, m.thread_id, m.subject_key, m.is_bare_reply, m.message_id, m.envelope, m.subject, m.flags,
       m.size_bytes, m.received_at, m.attachments, nullif(m.text_part, 'null'::jsonb), m.snippet, m.traits, m.defects, m.recipients_total, m.direction,
-      ${folder.role}, ${folder.id}, m.ref, m.state, m.terms, ${owner.keepsContent === true ? "pending" : null}
+      ${folder.role}, ${folder.id}, m.ref, m.state, m.terms, ${contentState}
     from jsonb_to_recordset(${JSON.stringify(byId)}::jsonb) as m (id text, ref text, thread_id text, subject_key bigint, is_bare_reply boolean,
       message_id text, envelope jsonb, subject text,
       flags text[], size_bytes int, received_at timestamptz, attachments jsonb, text_part jsonb, snippet text,

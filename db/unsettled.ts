@@ -209,7 +209,7 @@ async function writeVerdicts(trx: Database, verdicts: readonly Verdict[], keepsC
       is_untold = v.is_untold,
       content_state = case
         when v.is_deleted then null
-        when m.is_deleted and ${keepsContent} then 'pending'
+        when m.is_deleted and (${keepsContent} or (m.snippet is null and m.text_part is not null)) then 'pending'
         -- It could not be had where it lay before.
         when m.content_state = 'failed' and (v.main_folder_id, v.main_ref) is distinct from (m.main_folder_id, m.main_ref) then 'pending'
         else m.content_state end,

@@ -66,11 +66,16 @@ export interface MailProvider {
   pullHistory(scope: SyncScope, cursor: SyncCursor, options: PageOptions): Promise<HistoryPage>;
   /** Messages by their refs, for those that a page had to skip: `cursor` is the scope's, under which the refs were given; under another none of them is there. */
   fetchMessages(scope: SyncScope, cursor: SyncCursor, refs: readonly string[], signal?: AbortSignal): Promise<FetchedMessages>;
-  /** The readable text of messages just listed: at most `bytesMax` each, decoded; a message without any is left out. */
+  /** The readable text of messages just listed: at most `bytesMax` each, decoded; a message that is gone, or has no text part, is left out. */
   fetchTexts(
     scope: SyncScope,
     messages: readonly Pick<RemoteMessage, "ref" | "textPart">[],
-    options: { readonly bytesMax: number; readonly signal?: AbortSignal | undefined },
+    options: {
+      readonly bytesMax: number;
+      /** Nobody waits for it: it keeps clear of new mail's connection, where there is another. */
+      readonly isBackground?: boolean;
+      readonly signal?: AbortSignal | undefined;
+    },
   ): Promise<ReadonlyMap<string, string>>;
   /** The source (RFC 5322) as a stream. */
   openSource(scope: SyncScope, ref: string, signal?: AbortSignal): Promise<{ readonly sizeBytes: number; readonly stream: Readable }>;

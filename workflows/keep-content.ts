@@ -36,8 +36,8 @@ const pauseMsMin = 10_000;
 const pauseMsMax = 15 * 60_000;
 
 /**
- * Keeps what a mailbox's settings want kept of its messages, beside the mailbox's own workflow, so that neither first syncs nor new mail ever wait for
- * contents. It ends when nothing waits, and where only the owner can help; whoever stores the next page, or opens the mailbox again, starts it anew.
+ * Fetches the lines of preview that a first sync left out, and what a mailbox's settings want kept of its messages, beside the mailbox's own workflow, so
+ * that neither first syncs nor new mail ever wait for contents. It ends when nothing waits, and where only the owner can help; whoever stores the next page, or opens the mailbox again, starts it anew.
  */
 export async function keepContent({ mailboxId, state: carried }: KeepContentInput): Promise<void> {
   const state: KeepContentState = { ...(carried ?? { v: 1, kept: 0, failed: 0, broken: 0 }) };
@@ -46,10 +46,12 @@ export async function keepContent({ mailboxId, state: carried }: KeepContentInpu
     isWoken = true;
   });
   let more = true;
+  let waiting = 0;
   while (more || isWoken) {
     isWoken = false;
     more = await slice();
-    setCurrentDetails(`${state.kept} kept, ${state.failed} not to be had${state.broken === 0 ? "" : `, ${state.broken} slice(s) broken in a row`}`);
+    const broken = state.broken === 0 ? "" : `, ${state.broken} slice(s) broken in a row`;
+    setCurrentDetails(`${state.kept} messages done, ${state.failed} not to be had${waiting === 0 ? "" : `, ${waiting} wait`}${broken}`);
     if (workflowInfo().continueAsNewSuggested || workflowInfo().historyLength > historyLengthMax) {
       await condition(allHandlersFinished);
       await continueAsNew<typeof keepContent>({ mailboxId, state });
@@ -58,10 +60,11 @@ export async function keepContent({ mailboxId, state: carried }: KeepContentInpu
 
   async function slice(): Promise<boolean> {
     try {
-      const done = await contentActivities({ summary: "fetch what is to be kept" }).keepContent({ mailboxId });
+      const done = await contentActivities({ summary: "fetch previews, and what is to be kept" }).keepContent({ mailboxId });
       state.kept += done.kept;
       state.failed += done.failed;
       state.broken = 0;
+      waiting = done.waiting ?? 0;
       return done.more;
     } catch (error) {
       if (isCancellation(error)) throw error;

@@ -49,8 +49,8 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
       importing.run({ doing: "importing a folder", signal }, (client) => pullHistory(client, listings, scope, cursor, page)),
     fetchMessages: (scope, cursor, refs, signal) =>
       freer().run({ doing: "reading messages again", signal }, (client) => fetchAgain(client, scope, cursor, refs)),
-    fetchTexts: (scope, messages, { bytesMax, signal }) =>
-      freer().run({ doing: "reading texts", signal }, (client) => fetchTexts(client, scope, messages, bytesMax)),
+    fetchTexts: (scope, messages, { bytesMax, isBackground = false, signal }) =>
+      (isBackground ? importing : freer()).run({ doing: "reading texts", signal }, (client) => fetchTexts(client, scope, messages, bytesMax)),
     openSource: (scope, ref, signal) => openSource(freer(), scope, ref, signal),
     fetchSources: (scope, refs, signal) => freer().run({ doing: "reading sources", signal }, (client) => fetchSources(client, scope, refs)),
     openPart: (scope, ref, part, signal) => openPart(freer(), scope, ref, part, signal),

@@ -14,7 +14,7 @@ const encodedPerByte = { "text/plain": 3, "text/html": 12 } as const;
 /** Newsletters begin with several kilobytes of style sheets. */
 const htmlBytesMin = 48 * 1024;
 
-/** The beginning of each message's readable part, as text. Messages without one, or whose text is empty, are left out. */
+/** The beginning of each message's readable part, as text, which may be empty. Messages without such a part, and those that are gone, are left out. */
 export async function fetchTexts(
   client: ImapFlow,
   scope: SyncScope,
@@ -35,10 +35,9 @@ export async function fetchTexts(
     );
     for (const row of rows) {
       const textPart = parts.get(row.uid);
+      if (textPart === undefined) continue;
       const bytes = row.bodyParts?.get(part.toLowerCase());
-      if (textPart === undefined || bytes === undefined) continue;
-      const text = readText(bytes, textPart, bytesMax);
-      if (text !== "") texts.set(String(row.uid), text);
+      texts.set(String(row.uid), bytes === undefined ? "" : readText(bytes, textPart, bytesMax));
     }
   }
   return texts;

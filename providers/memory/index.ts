@@ -89,7 +89,7 @@ function open(settings: MemorySettings, credentials: MemoryCredentials, options:
         const folder = folderAt(mailbox, scope);
         const texts = messages.flatMap(({ ref, textPart }) => {
           const text = textPart === null ? undefined : folder.messages.get(Number(ref))?.text;
-          return text === undefined || text === "" ? [] : [[ref, cutBytes(text, bytesMax)] as const];
+          return text === undefined ? [] : [[ref, cutBytes(text, bytesMax)] as const];
         });
         return new Map(texts);
       }),

@@ -35,11 +35,12 @@ const small = base64Part("image/png", 'attachment; filename="a.png"', Buffer.all
 const large = base64Part("application/zip", 'attachment; filename="b.zip"', Buffer.alloc(90_000, "b"));
 
 describe("what the settings keep of messages", () => {
-  it("is nothing by default, and costs no work", async () => {
+  it("is a line of preview by default, and nothing else", async () => {
     const { id } = await connected({}, [withParts("plain", [small])]);
+    expect(await keep(id)).toEqual({ kept: 1, failed: 0, more: false });
     expect(await statesOf(id)).toEqual([null]);
-    expect(engine.woken.keepers).not.toContain(id);
-    expect(await keep(id)).toMatchObject({ kept: 0, more: false });
+    expect(await partsOf(id)).toEqual([]);
+    expect(await engine.db.selectFrom("message_texts").select("text").where("mailbox_id", "=", id).execute()).toEqual([]);
   });
 
   it("is the readable text of what was there and of what comes, which the sweep leaves alone", async () => {

@@ -320,11 +320,12 @@ export function describeMailProvider(backend: Backend): void {
       const scope = await newFolder();
       await mailbox.append(scope.path, { subject: "short", text: "Grüße aus Köln" });
       await mailbox.append(scope.path, { subject: "long", text: "ä".repeat(500) });
+      await mailbox.append(scope.path, { subject: "blank", text: "  \r\n " });
       const page = await provider.pullChanges(scope, undefined, { limit: 10 });
       const { messages } = await provider.pullHistory(scope, page.historyCursor as SyncCursor, { limit: 10 });
       const texts = await provider.fetchTexts(scope, messages, { bytesMax: 101 });
       const bySubject = Object.fromEntries(messages.map((message) => [message.envelope.subject, texts.get(message.ref)]));
-      expect(bySubject).toEqual({ short: "Grüße aus Köln", long: "ä".repeat(50) });
+      expect({ ...bySubject, blank: bySubject.blank?.trim() }).toEqual({ short: "Grüße aus Köln", long: "ä".repeat(50), blank: "" });
       expect(await provider.fetchTexts(scope, [{ ref: "4000000", textPart: messages[0]?.textPart ?? null }], { bytesMax: 100 })).toEqual(new Map());
     });
 

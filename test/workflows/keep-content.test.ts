@@ -11,6 +11,27 @@ beforeAll(async () => {
 });
 afterAll(() => api[Symbol.asyncDispose]());
 
+test("a first sync's lines of preview come by themselves, and are told to who follows the changes", async () => {
+  const { key } = await api.newCustomer();
+  const store = memoryMailbox("previews");
+  for (let n = 0; n < 3; n += 1) store.append("INBOX", { envelope: { subject: `m${n}`, messageId: `<p${n}@x.test>` }, text: `Text ${n}` });
+  const body = { provider: "memory", email: "previews@example.com", mailbox: "previews" };
+  const { id } = (await api.call("POST", "/v1/mailboxes", { key, body })).body;
+  const snippets = new Map<string, string | null>();
+  let cursor = "";
+  await until(async () => {
+    const { body: changes } = await api.call("GET", `/v1/mailboxes/${id}/changes${cursor}`, { key });
+    cursor = `?cursor=${changes.nextCursor}`;
+    for (const { subject, snippet } of changes.upserted) snippets.set(subject, snippet);
+    return [...snippets.values()].filter((snippet) => snippet !== null).length === 3;
+  }, "the previews to be told");
+  expect(Object.fromEntries(snippets)).toEqual({ m0: "Text 0", m1: "Text 1", m2: "Text 2" });
+  const handle = api.client.workflow.getHandle(workflowIds.keepContent(id));
+  await until(async () => (await handle.describe()).status.name === "COMPLETED", "the workflow to end");
+  // What the keeper costs does not grow with the messages.
+  expect((await handle.fetchHistory()).events?.length).toBeLessThan(60);
+});
+
 test("contents are kept of what was there, of what comes, and of nothing once nobody wants them, each by a workflow that ends", async () => {
   const { key } = await api.newCustomer();
   const store = memoryMailbox("kept");
