@@ -2,6 +2,7 @@ import type { MailboxId } from "../domain/ids.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import { folderChangeActivities } from "./change-folder.ts";
 import { connectionTestActivities } from "./connection-tests.ts";
+import { countFoldersActivities } from "./count-folders.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
 import { toFailure } from "./failures.ts";
 import { withHeartbeat } from "./heartbeat.ts";
@@ -30,6 +31,7 @@ function allActivities(deps: ActivityDependencies, sessions: Sessions) {
     ...messageTextActivities(deps, sessions),
     ...messageActionActivities(deps, sessions),
     ...folderChangeActivities(deps, sessions),
+    ...countFoldersActivities(deps, sessions),
     ...housekeepingActivities(deps),
     keepContent: (input: { readonly mailboxId: MailboxId }): Promise<KeepContentResult> => keepContent({ ...deps, sessions }, input),
     ...webhookActivities(deps),

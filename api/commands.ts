@@ -1,5 +1,6 @@
 import type { ConnectionTestId, CustomerId, MailboxId, MessageId, WebhookEndpointId } from "../domain/ids.ts";
 import type { FolderChange } from "../workflows/folder-change.ts";
+import type { CountFoldersInput, FolderCounts } from "../workflows/folder-counts.ts";
 import type { TaskQueue } from "../workflows/names.ts";
 
 export type MailboxCommand = "sync" | "pause" | "resume" | "resync" | "reconnect";
@@ -28,6 +29,8 @@ export interface Commands {
   carryOutActions(mailboxes: readonly MailboxTarget[]): Promise<void>;
   /** Creates, renames or deletes a folder at its server, and in the store. */
   changeFolder(mailboxId: MailboxId, change: FolderChange, requestId: string): Promise<void>;
+  /** Asks a mailbox's server how many messages folders hold; what it does not tell in time is left out. */
+  countFolders(input: CountFoldersInput, requestId: string): Promise<FolderCounts>;
   /** Starts or wakes the relay of a webhook endpoint. */
   wakeRelay(endpointId: WebhookEndpointId): Promise<void>;
   /** Runs a stored connection test; its report is in the row afterwards. */

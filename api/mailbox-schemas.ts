@@ -151,7 +151,12 @@ export function toFolderBody(row: FolderRow): z.input<typeof folderSchema> {
 const previewedFolder = z.strictObject({
   path: z.string(),
   role: z.enum(folderRoles),
-  messages: z.int().nullable().describe("As the server counted them last; null for a folder that it was never asked about."),
+  messages: z
+    .int()
+    .nullable()
+    .describe(
+      "As the mail server counts them, in folders that would be added within the age limit; null where it could not be asked, and never was.",
+    ),
 });
 
 /** What a change of sync settings would do. */
@@ -160,6 +165,12 @@ export const previewSchema = z
     foldersAdded: z.array(previewedFolder),
     foldersRemoved: z.array(previewedFolder),
     messagesToForget: z.int().describe("Stored messages that would be forgotten; those in the trash are judged when the change is carried out."),
-    messagesToImport: z.int().nullable().describe("Messages in the folders that would be added; null while one of them was never counted."),
+    messagesToImport: z
+      .int()
+      .nullable()
+      .describe(
+        "Messages that would be imported, from folders that would be added and, where the direction or the age limit lets in more, from all; with one " +
+          "direction only at most so many. Null while the mailbox is away and one of the folders was never counted.",
+      ),
   })
   .meta({ id: "SettingsPreview" });

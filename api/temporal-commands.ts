@@ -16,6 +16,7 @@ import {
   WorkflowIdReusePolicy,
 } from "@temporalio/common";
 import { isMailErrorCode, MailError } from "../domain/errors.ts";
+import type { FolderCounts } from "../workflows/folder-counts.ts";
 import {
   disconnectUpdate,
   mailbox as mailboxWorkflow,
@@ -47,6 +48,8 @@ export interface TemporalOptions {
 /** Plenty for a worker that is there: a command is a row and a flag. */
 const commandTimeoutMsDefault = 10_000;
 const folderTimeoutMs = 30_000;
+/** Beyond what counting may take, and within what a client waits. */
+const countTimeoutMs = 25_000;
 const actionsTimeoutMsDefault = 25_000;
 /** Both sides of a test may use up their own timeouts. Less than what an Idempotency-Key waits before it counts as abandoned. */
 const testTimeoutMs = 50_000;
@@ -139,6 +142,7 @@ export function createCommands({
     async changeFolder(mailboxId, change, requestId) {
       await execute(folderTimeoutMs, "folderChange", `folder-change/${requestId}`, { mailboxId, change });
     },
+    countFolders: (input, requestId) => execute(countTimeoutMs, "folderCounts", `folder-counts/${requestId}`, input) as Promise<FolderCounts>,
     async wakeRelay(endpointId) {
       await withDeadline(client, serverTimeoutMs, () =>
         client.workflow.signalWithStart(webhookRelay, {

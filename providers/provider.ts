@@ -64,6 +64,8 @@ export interface MailProvider {
   pullChanges(scope: SyncScope, cursor: SyncCursor | undefined, options: PageOptions): Promise<ChangePage>;
   /** The next page, newest first, of what was there before the first look. */
   pullHistory(scope: SyncScope, cursor: SyncCursor, options: PageOptions): Promise<HistoryPage>;
+  /** How many messages a folder holds; of those received since then about as many, days being what some servers know. */
+  countMessages(scope: SyncScope, receivedFrom: Date | undefined, signal?: AbortSignal): Promise<number>;
   /** Messages by their refs, for those that a page had to skip: `cursor` is the scope's, under which the refs were given; under another none of them is there. */
   fetchMessages(scope: SyncScope, cursor: SyncCursor, refs: readonly string[], signal?: AbortSignal): Promise<FetchedMessages>;
   /** The readable text of messages just listed: at most `bytesMax` each, decoded; a message that is gone, or has no text part, is left out. */

@@ -2,6 +2,7 @@
 export { autodetect } from "./autodetect.ts";
 export { connectionTest } from "./connection-test.ts";
 export { folderChange } from "./folder-change.ts";
+export { folderCounts } from "./folder-counts.ts";
 export { housekeeping } from "./housekeeping.ts";
 export { idleShard } from "./idle-shard.ts";
 export { keepContent } from "./keep-content.ts";

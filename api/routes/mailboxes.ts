@@ -16,9 +16,11 @@ import type { Page, PageRequest } from "../../db/pages.ts";
 import { previewSettings } from "../../db/preview-settings.ts";
 import type { ScopedConnection } from "../../db/scope.ts";
 import { inTransaction } from "../../db/transaction.ts";
-import type { MailboxId } from "../../domain/ids.ts";
+import { MailError } from "../../domain/errors.ts";
+import type { FolderId, MailboxId } from "../../domain/ids.ts";
 import { describeMailbox, mailboxStatuses } from "../../domain/mailbox.ts";
 import { defaultSyncSettings, type SyncSettings } from "../../domain/sync-settings.ts";
+import { awayProblem } from "../act-on-messages.ts";
 import type { MailboxCommand } from "../commands.ts";
 import { connectMailbox } from "../connect-mailbox.ts";
 import type { ApiDeps } from "../deps.ts";
@@ -109,7 +111,8 @@ export const mailboxRoutes: readonly Route[] = [
       summary: "Change a mailbox's settings or credentials",
       description:
         "What is left out stays as it is. New settings and credentials are used at once; if they are wrong, `status` says so. A server or proxy on another host " +
-        "needs its password again. With `dryRun=true` nothing changes: the answer counts what a change of `sync` would add and forget.",
+        "needs its password again. With `dryRun=true` nothing changes: the answer counts what a change of `sync` would add and " +
+        "forget, and asks the mail server how much it holds, for a quarter of a minute at most.",
       tags,
       auth: writing,
       params: idParams("mailbox"),
@@ -119,9 +122,9 @@ export const mailboxRoutes: readonly Route[] = [
       response: z.union([mailboxSchema, previewSchema]),
       problems: ["conflict"],
     },
-    async ({ params, query, body, deps, db, audit }) => {
+    async ({ params, query, body, deps, db, audit, requestId }) => {
       if (query.dryRun === "true") {
-        const preview = await previewChange(deps, db, params.id, body);
+        const preview = await previewChange(deps, db, params.id, body, requestId);
         await audit(db, { action: "mailbox.change_previewed", target: params.id, mailboxId: params.id, details: { members: Object.keys(body) } });
         return preview;
       }
@@ -244,14 +247,33 @@ async function refuseTakenExternalId(trx: ScopedConnection, id: MailboxId, exter
 }
 
 /** What a change would do, judged as the change itself would be. */
-async function previewChange(deps: ApiDeps, db: ScopedConnection, id: MailboxId, body: z.output<typeof changeMailboxSchema>) {
+async function previewChange(deps: ApiDeps, db: ScopedConnection, id: MailboxId, body: z.output<typeof changeMailboxSchema>, requestId: string) {
   const row = await getMailbox(db, id);
   const credentials = await readCredentials(db, deps.config.keyRing, row.id);
   const { sync, externalId } = toChanges({ ...row, credentials }, body);
   await refuseTakenExternalId(db, row.id, externalId);
   await refuseUnknownPaths(db, row, sync);
   const before = { ...defaultSyncSettings, ...row.sync };
-  return previewSettings(db, row.id, before, sync ?? before, Date.now());
+  const settings = { before, after: sync ?? before, now: Date.now() };
+  return previewSettings(db, row.id, settings, (folders, from) => countAtServer(deps, row, folders, from, requestId));
+}
+
+/** What the server of a mailbox says; nothing while the mailbox is away, or nobody answers in time: a preview does without. */
+async function countAtServer(
+  deps: ApiDeps,
+  row: MailboxRow,
+  folderIds: readonly FolderId[],
+  from: Date | undefined,
+  requestId: string,
+): Promise<ReadonlyMap<FolderId, number>> {
+  if (awayProblem(deps, row) !== undefined) return new Map();
+  try {
+    const counts = await deps.commands.countFolders({ mailboxId: row.id, folderIds, receivedFrom: from?.getTime() ?? null }, requestId);
+    return new Map(folderIds.flatMap((id) => (counts[id] === undefined ? [] : [[id, counts[id]] as const])));
+  } catch (error) {
+    if (error instanceof MailError || (error instanceof ApiError && error.code === "service_unavailable")) return new Map();
+    throw error;
+  }
 }
 
 /** What a mailbox needs at least: one connection to listen on, and one to read on. */

@@ -96,7 +96,7 @@ async function listingBelow(
 }
 
 /** SINCE knows days only, and in the server's own zone (RFC 9051 §6.4.4): a day more than asked for leaves nothing out. */
-function receivedSince(from: Date | undefined): SearchObject {
+export function receivedSince(from: Date | undefined): SearchObject {
   return from === undefined ? {} : { since: new Date(from.getTime() - 36 * 3_600_000) };
 }
 

@@ -4,6 +4,7 @@ import { createFolder, deleteFolder, renameFolder } from "./change-folders.ts";
 import { pullChanges } from "./changes.ts";
 import type { Account } from "./connection.ts";
 import { copy } from "./copy.ts";
+import { countMessages } from "./count.ts";
 import { fetchAgain } from "./fetch-again.ts";
 import { listFolders } from "./folders.ts";
 import { type Listings, pullHistory } from "./history.ts";
@@ -47,6 +48,8 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
       live.run({ doing: "reading a folder's changes", signal }, (client) => pullChanges(client, scope, cursor, page)),
     pullHistory: (scope, cursor, { signal, ...page }) =>
       importing.run({ doing: "importing a folder", signal }, (client) => pullHistory(client, listings, scope, cursor, page)),
+    countMessages: (scope, receivedFrom, signal) =>
+      freer().run({ doing: "counting a folder", signal }, (client) => countMessages(client, scope, receivedFrom)),
     fetchMessages: (scope, cursor, refs, signal) =>
       freer().run({ doing: "reading messages again", signal }, (client) => fetchAgain(client, scope, cursor, refs)),
     fetchTexts: (scope, messages, { bytesMax, isBackground = false, signal }) =>

@@ -78,6 +78,11 @@ function open(settings: MemorySettings, credentials: MemoryCredentials, options:
         const listed = older.slice(0, page.limit);
         return { ...read(listed), cursor: { uidValidity, below: listed.at(-1)?.uid ?? 1 }, more: older.length > listed.length };
       }),
+    countMessages: (scope, receivedFrom, signal) =>
+      ask("counting a folder", signal, () => {
+        const messages = [...folderAt(mailbox, scope).messages.values()];
+        return messages.filter(({ receivedAt }) => receivedFrom === undefined || Date.parse(receivedAt) >= receivedFrom.getTime()).length;
+      }),
     fetchMessages: (scope, cursor, refs, signal) =>
       ask("reading messages again", signal, () => {
         const folder = folderAt(mailbox, scope);

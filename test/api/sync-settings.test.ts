@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { MailError } from "../../domain/errors.ts";
+import { memoryMailbox } from "../../providers/memory/store.ts";
 import { until } from "../helpers/wait.ts";
 import { startWholeApi, type WholeApi } from "./engine.ts";
 
@@ -73,6 +75,34 @@ test("settings are carried out by the workflow, and a dry run says before what w
   await until(async () => (await rowOf(id)).settled_sync?.excludePaths.length === 1, "the change to be carried out");
   const added = await change(id, { excludePaths: [] }, "?dryRun=true");
   expect(added.body).toMatchObject({ foldersAdded: [{ path }], foldersRemoved: [] });
+});
+
+test("a dry run asks the mail server for what it does not know, and does without while the mailbox is away", async () => {
+  const server = memoryMailbox(`settings-${count + 1}`);
+  const old = { receivedAt: new Date(Date.now() - 100 * 86_400_000).toISOString() };
+  server.createFolder("Other");
+  server.createFolder("Broken");
+  for (const n of [1, 2, 3]) server.append("Other", { envelope: { subject: `${n}` }, ...(n === 3 ? old : {}) });
+  for (const n of [1, 2]) server.append("INBOX", { envelope: { subject: `In ${n}` }, ...(n === 2 ? old : {}) });
+  const { id } = await connect({ folders: "none", includeRoles: ["inbox"], ageLimitDays: 30 });
+
+  const added = await change(id, { includePaths: ["Other"] }, "?dryRun=true");
+  expect(added.body).toEqual({
+    foldersAdded: [{ path: "Other", role: "none", messages: 2 }],
+    foldersRemoved: [],
+    messagesToForget: 0,
+    messagesToImport: 2,
+  });
+  expect((await change(id, { includePaths: ["Other"], ageLimitDays: null }, "?dryRun=true")).body.messagesToImport).toBe(4);
+  expect((await change(id, { ageLimitDays: 200 }, "?dryRun=true")).body).toMatchObject({ foldersAdded: [], messagesToImport: 1 });
+  const broken = server.folders.get("Broken");
+  if (broken !== undefined) broken.failure = new MailError("permission_denied", { doing: "testing" });
+  const partly = await change(id, { includePaths: ["Other", "Broken"] }, "?dryRun=true");
+  expect(partly.body.foldersAdded.map(({ messages }: { messages: number | null }) => messages).sort()).toEqual([2, null]);
+
+  expect((await api.call("POST", `/v1/mailboxes/${id}/pause`, { key })).status).toBe(200);
+  const away = await change(id, { includePaths: ["Other"] }, "?dryRun=true");
+  expect([away.status, away.body.messagesToImport, away.body.foldersAdded[0].messages]).toEqual([200, null, null]);
 });
 
 test.each([

@@ -373,6 +373,15 @@ export function describeMailProvider(backend: Backend): void {
       await expect(provider.openPart(scope, "1:*", "1")).rejects.toMatchObject({ code: "not_found" });
     });
 
+    it("counts a folder, and what it received lately, without changing what is new in it", async () => {
+      const folder = await newFolder();
+      for (const n of [1, 2, 3]) await mailbox.append(folder.path, { subject: `${n}` });
+      expect(await provider.countMessages(folder, undefined)).toBe(3);
+      expect(await provider.countMessages(folder, new Date(Date.now() - 3_600_000))).toBe(3);
+      expect(await provider.countMessages(folder, new Date(Date.now() + 7 * 86_400_000))).toBe(0);
+      await expect(provider.countMessages({ path: "Nowhere" }, undefined)).rejects.toMatchObject({ code: "not_found" });
+    });
+
     it("checks folders against their cursors and leaves out those that are gone", async () => {
       const [quiet, busy, flagged, gone] = [await newFolder(), await newFolder(), await newFolder(), await newFolder()];
       const cursors = new Map<string, SyncCursor>();
