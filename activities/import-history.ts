@@ -4,7 +4,7 @@ import { listSyncFolders, type SyncFolder } from "../db/folder-sync.ts";
 import { findWorkMailbox, recordImportFinished, recordImportProgress, type WorkMailbox } from "../db/mailbox-state.ts";
 import { listingProgress, pendingWork } from "../db/pending-work.ts";
 import { restAfterFailure } from "../db/rests.ts";
-import { CursorMoved, storeHistory } from "../db/store-page.ts";
+import { CursorMoved, prepareMessages, storeHistory } from "../db/store-page.ts";
 import { MailError, toProblem } from "../domain/errors.ts";
 import type { FolderId, MailboxId } from "../domain/ids.ts";
 import type { ListingProgress, SyncCursor } from "../domain/sync.ts";
@@ -111,7 +111,7 @@ async function compareWithServer(
   if (folder !== undefined) await readFolder(deps, mailbox, provider, folder, true, signal);
 }
 
-/** The sizes of one folder's pages, each fetched while the one before it is committed: server and database work at the same time. */
+/** The sizes of one folder's pages, each fetched and prepared while the one before it is committed: server and database work at the same time. */
 async function* importFolder(
   deps: ImportDependencies,
   mailbox: WorkMailbox,
@@ -124,16 +124,20 @@ async function* importFolder(
   const owner = ownerOf(mailbox);
   const options = { limit: deps.pageSize, signal, receivedFrom: owner.rules.keptFrom };
   let previous = start;
-  let next = provider.pullHistory(scope, start, options);
+  const pull = async (cursor: SyncCursor) => {
+    const page = await provider.pullHistory(scope, cursor, options);
+    return { page, prepared: prepareMessages(owner, folder, page.messages) };
+  };
+  let next = pull(start);
   try {
     for (;;) {
-      const page = await next;
+      const { page, prepared } = await next;
       if (page.more) {
-        next = provider.pullHistory(scope, page.cursor, options);
+        next = pull(page.cursor);
         // Awaited in the next round; until then a failure of it must not count as unhandled.
         next.catch(() => {});
       }
-      await storeHistory(deps.db, owner, folder, previous, page);
+      await storeHistory(deps.db, owner, folder, previous, page, prepared);
       yield page.messages.length;
       if (!page.more) return;
       previous = page.cursor;

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 import { type Id, type IdKind, idPrefixes } from "../domain/ids.ts";
 
 const alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
@@ -16,9 +16,8 @@ export function newId<Kind extends IdKind>(kind: Kind, now: number = Date.now())
 
 /** The id that stands for these words: the same words give the same id, for ever. 128 bits of SHA-256. */
 export function derivedId<Kind extends IdKind>(kind: Kind, ...words: readonly string[]): Id<Kind> {
-  const hash = createHash("sha256");
-  for (const word of words) hash.update(word).update("\0");
-  return `${idPrefixes[kind]}_${base58(hash.digest().subarray(0, 16))}`;
+  const digest = hash("sha256", `${words.join("\0")}\0`, "buffer");
+  return `${idPrefixes[kind]}_${base58(digest.subarray(0, 16))}`;
 }
 
 /** 16 bytes in 22 characters, padded so that the text sorts as the bytes do. */

@@ -4,7 +4,7 @@ import type { EventData } from "../domain/events.ts";
 import type { FolderRole } from "../domain/folder.ts";
 import { identityOf } from "../domain/identity.ts";
 import type { CustomerId, MailboxId, MessageId } from "../domain/ids.ts";
-import type { Flags, RemoteMessage } from "../domain/message.ts";
+import type { RemoteMessage } from "../domain/message.ts";
 import type { ChangePage, FetchedMessages, FlagChange, HistoryPage, RefRanges, SkippedMessage, SyncCursor } from "../domain/sync.ts";
 import { isRemovalHeld, releaseRemoval } from "./brake.ts";
 import type { Connection, Database } from "./database.ts";
@@ -18,7 +18,7 @@ import { countAbsent, countStale, markHomeless, removeAbsent, removePlaces, remo
 import { isRefusedRow, siftMessages } from "./refused-rows.ts";
 import { allowReset } from "./rests.ts";
 import { type DueSkipped, forgetAllSkipped, forgetSkipped, recordSkipped, recordSkippedAgain, type Skipped } from "./skipped.ts";
-import { assignThreads, saveThreads } from "./threads.ts";
+import { assignThreads, prepareThreading, saveThreads, subjectColumnsOf, type ThreadedMessage } from "./threads.ts";
 
 /** Whose page it is. */
 export interface PageOwner {
@@ -174,9 +174,16 @@ async function moveCursor(trx: Connection, owner: PageOwner, folder: SyncFolder,
  * The exceptions are told: what `notifyFrom` asks for, and, in a listing that repeats an earlier one, whatever the registry does not know, for it came
  * while nobody could see it.
  */
-export async function storeHistory(db: Database, owner: PageOwner, folder: SyncFolder, previous: SyncCursor, page: HistoryPage): Promise<void> {
+export async function storeHistory(
+  db: Database,
+  owner: PageOwner,
+  folder: SyncFolder,
+  previous: SyncCursor,
+  page: HistoryPage,
+  prepared: PreparedMessages = prepareMessages(owner, folder, page.messages),
+): Promise<void> {
   await sifting(db, owner, folder, page.messages, (messages, skipped) =>
-    storeHistoryPage(db, owner, folder, previous, { ...page, messages }, skipped),
+    storeHistoryPage(db, owner, folder, previous, { ...page, messages }, skipped, prepared),
   );
 }
 
@@ -187,6 +194,7 @@ async function storeHistoryPage(
   previous: SyncCursor,
   page: HistoryPage,
   skipped: readonly Skipped[],
+  prepared: PreparedMessages,
 ): Promise<void> {
   await db.transaction().execute(async (trx) => {
     const { numUpdatedRows } = await trx
@@ -203,7 +211,7 @@ async function storeHistoryPage(
     if (numUpdatedRows === 0n) throw new CursorMoved(`the listing of ${folder.id} was moved by somebody else`);
     const messages = await wantedOf(trx, owner, folder, page.messages);
     const tellsFrom = listedToldFrom(owner, folder);
-    const merged = await storeMessages(trx, owner, folder, messages, (message) => stateSince(tellsFrom, message));
+    const merged = await storeMessages(trx, owner, folder, messages, (message) => stateSince(tellsFrom, message), undefined, prepared);
     await recordSkipped(trx, owner, folder.id, [...page.skipped.map(toSkipped), ...skipped], tellsFrom);
     if (!page.more) await completeListing(trx, owner, folder);
     await recordEvents(trx, owner, merged);
@@ -307,6 +315,50 @@ function messageIdOf(owner: PageOwner, message: RemoteMessage): MessageId {
   return derivedId("message", owner.mailboxId, identityOf(message));
 }
 
+/** A message with all of its row that does not depend on what is stored. */
+interface PreparedMessage extends ThreadedMessage {
+  /** The row as JSON, but for its thread and its state. */
+  readonly columns: string;
+}
+
+/** Messages of a page, worked out as far as that goes without the store. */
+export type PreparedMessages = ReadonlyMap<RemoteMessage, PreparedMessage>;
+
+/** Half of what storing a page computes in this process: a first sync has it done while the database is busy with the page before. */
+export function prepareMessages(
+  owner: PageOwner,
+  folder: Pick<SyncFolder, "role">,
+  messages: readonly RemoteMessage[],
+  snippets?: ReadonlyMap<string, string>,
+): PreparedMessages {
+  return new Map(messages.map((message) => [message, prepareMessage(owner, folder, message, snippets?.get(message.ref) ?? null)]));
+}
+
+function prepareMessage(owner: PageOwner, folder: Pick<SyncFolder, "role">, message: RemoteMessage, snippet: string | null): PreparedMessage {
+  const id = messageIdOf(owner, message);
+  const threaded = prepareThreading(id, message);
+  const columns = JSON.stringify({
+    id,
+    ref: message.ref,
+    ...subjectColumnsOf(threaded),
+    message_id: message.envelope.messageId,
+    envelope: message.envelope,
+    subject: message.envelope.subject,
+    flags: message.flags,
+    size_bytes: message.sizeBytes,
+    received_at: message.receivedAt,
+    attachments: message.attachments,
+    text_part: message.textPart,
+    snippet,
+    traits: message.traits,
+    defects: message.defects,
+    recipients_total: message.recipientsTotal,
+    direction: directionOf(message, folder.role, owner.self),
+    terms: termsOf(owner, message, snippet),
+  });
+  return { ...threaded, columns };
+}
+
 /**
  * Inserts what is new, and the place of everything. A message that was forgotten and may be kept again gets back what it said, and is told to nobody:
  * to who heard of it, it was there all the time. Without `snippets` nobody has looked at the texts yet: those that have one are marked for that. Gives what
@@ -319,34 +371,15 @@ async function storeMessages(
   messages: readonly RemoteMessage[],
   stateOf: (message: RemoteMessage) => "fetched" | "settled",
   snippets?: ReadonlyMap<string, string>,
+  prepared: PreparedMessages = prepareMessages(owner, folder, messages, snippets),
 ): Promise<readonly EventData[]> {
   if (messages.length === 0) return [];
-  const named = messages.map((message) => ({ id: messageIdOf(owner, message), message }));
-  const threading = await assignThreads(trx, owner, named);
-  const rows = named.map(({ id, message }) => ({
-    id,
-    ref: message.ref,
-    thread_id: threading.threadOf(id),
-    ...threading.subjectOf(id),
-    message_id: message.envelope.messageId,
-    envelope: message.envelope,
-    subject: message.envelope.subject,
-    flags: message.flags,
-    size_bytes: message.sizeBytes,
-    received_at: message.receivedAt,
-    attachments: message.attachments,
-    text_part: message.textPart,
-    snippet: snippets?.get(message.ref) ?? null,
-    traits: message.traits,
-    defects: message.defects,
-    recipients_total: message.recipientsTotal,
-    direction: directionOf(message, folder.role, owner.self),
-    state: stateOf(message),
-    terms: termsOf(owner, message, snippets?.get(message.ref) ?? null),
-  }));
+  const rows = messages.map((message) => prepared.get(message) ?? prepareMessage(owner, folder, message, snippets?.get(message.ref) ?? null));
+  const threading = await assignThreads(trx, owner, rows);
   // One row per id and per ref: a provider may name a message twice in a page, and ON CONFLICT does not touch a row twice in one statement.
   // Sorted by id, so that two lanes that store the same messages lock them in one order.
   const byId = [...new Map(rows.map((row) => [row.id, row])).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const json = byId.map((row) => `{"thread_id":"${threading.threadOf(row.id)}","state":"${stateOf(row.message)}",${row.columns.slice(1)}`);
   const isWaiting = owner.keepsContent === true ? sql`true` : snippets === undefined ? sql`jsonb_typeof(m.text_part) = 'object'` : sql`false`;
   const contentState = sql`case when ${isWaiting} then 'pending' end`;
   const { rows: inserted } = await sql<{ id: MessageId }>`
@@ -356,7 +389,7 @@ async function storeMessages(
     select m.id, ${owner.customerId}, ${owner.mailboxId}, m.thread_id, m.subject_key, m.is_bare_reply, m.message_id, m.envelope, m.subject, m.flags,
       m.size_bytes, m.received_at, m.attachments, nullif(m.text_part, 'null'::jsonb), m.snippet, m.traits, m.defects, m.recipients_total, m.direction,
       ${folder.role}, ${folder.id}, m.ref, m.state, m.terms, ${contentState}
-    from jsonb_to_recordset(${JSON.stringify(byId)}::jsonb) as m (id text, ref text, thread_id text, subject_key bigint, is_bare_reply boolean,
+    from jsonb_to_recordset(${`[${json.join(",")}]`}::jsonb) as m (id text, ref text, thread_id text, subject_key bigint, is_bare_reply boolean,
       message_id text, envelope jsonb, subject text,
       flags text[], size_bytes int, received_at timestamptz, attachments jsonb, text_part jsonb, snippet text,
       traits jsonb, defects text[], recipients_total int, direction text, state text, terms tsvector)
@@ -371,7 +404,7 @@ async function storeMessages(
   `.execute(trx);
   const added = new Set(inserted.map((row) => row.id));
   // A message that was there before has an instant of its own: the database looks it up where none is given.
-  const places = [...new Map(rows.map((row) => [row.ref, placeOf(row, added.has(row.id))])).values()];
+  const places = [...new Map(rows.map(({ id, message }) => [message.ref, placeOf(id, message, added.has(id))])).values()];
   await sql`
     insert into message_locations (folder_id, ref, message_id, customer_id, mailbox_id, flags, generation, received_at)
     select ${folder.id}, l.ref, l.message_id, ${owner.customerId}, ${owner.mailboxId}, l.flags, ${folder.generation}, l.received_at
@@ -386,7 +419,7 @@ async function storeMessages(
     trx,
     owner,
     threading,
-    byId.filter((row) => added.has(row.id)),
+    byId.filter((row) => added.has(row.id)).map(({ id, message }) => ({ id, received_at: message.receivedAt })),
   );
   return threading.merged;
 }
@@ -410,8 +443,8 @@ async function wantedOf(trx: Connection, owner: PageOwner, folder: SyncFolder, l
   });
 }
 
-function placeOf(row: { readonly ref: string; readonly id: MessageId; readonly flags: Flags; readonly received_at: string }, isAdded: boolean) {
-  return { ref: row.ref, message_id: row.id, flags: row.flags, received_at: isAdded ? row.received_at : null };
+function placeOf(id: MessageId, { ref, flags, receivedAt }: RemoteMessage, isAdded: boolean) {
+  return { ref, message_id: id, flags, received_at: isAdded ? receivedAt : null };
 }
 
 /** Messages of the registry that turned up in this folder: looked at again where that can matter. */

@@ -26,17 +26,30 @@ export interface ThreadOwner {
   readonly self: Self;
 }
 
-/** A message of a page under the id that it gets. */
+/** A message of a page under the id that it gets, with what ties it: all that threading computes without the store. */
 export interface ThreadedMessage {
   readonly id: MessageId;
   readonly message: RemoteMessage;
+  readonly links: ThreadLinks;
+  /** Hashes of the links' keys, in their order. */
+  readonly keys: readonly string[];
+  /** The hash of the subject by which the message may be found; null where it may not. */
+  readonly subjectKey: string | null;
+}
+
+export function prepareThreading(id: MessageId, message: RemoteMessage): ThreadedMessage {
+  const links = linksOf(message, id);
+  return { id, message, links, keys: links.keys.map(hashOf), subjectKey: links.isFoundBySubject ? hashOf(`subject ${links.subject}`) : null };
+}
+
+/** How the message is found by its subject: what its row holds. */
+export function subjectColumnsOf({ links, subjectKey }: ThreadedMessage) {
+  return { subject_key: subjectKey, is_bare_reply: links.isBareReply };
 }
 
 /** Where the messages of a page belong. */
 export interface Threading {
   readonly threadOf: (id: MessageId) => ThreadId;
-  /** How the message is found by its subject: what its row holds. */
-  readonly subjectOf: (id: MessageId) => { readonly subject_key: string | null; readonly is_bare_reply: boolean };
   /** When the newest message of a thread on record was received. */
   readonly lastAt: ReadonlyMap<ThreadId, Date | null>;
   /** To be told at the end of the transaction: recording events locks the mailbox's row. */
@@ -57,9 +70,10 @@ const countedMax = 5_000;
  */
 export async function assignThreads(trx: Connection, owner: ThreadOwner, messages: readonly ThreadedMessage[]): Promise<Threading> {
   await sql`select pg_advisory_xact_lock(hashtextextended(${`threads ${owner.mailboxId}`}, 0))`.execute(trx);
-  const links = messages.map(({ id, message }) => linksOf(message, id));
-  const record = await findKeys(trx, owner, links);
-  const ties = await tiesBySubject(trx, owner, messages, links, record);
+  const links = messages.map((message) => message.links);
+  const hashes = new Map(messages.flatMap((message) => message.links.keys.map((key, at) => [key, message.keys[at] ?? ""] as const)));
+  const record = await findKeys(trx, owner, messages, hashes);
+  const ties = await tiesBySubject(trx, owner, messages, record);
   const groups = groupByThread(links, record.known, ties);
   const { survivors, events } = await mergeThreads(trx, owner, groups);
 
@@ -68,18 +82,13 @@ export async function assignThreads(trx: Connection, owner: ThreadOwner, message
     const id = first === undefined ? derivedId("thread", owner.mailboxId, foundingOf(group)) : (survivors.get(first) ?? first);
     return { id, group };
   });
-  await saveKeys(trx, owner, threads, record);
+  await saveKeys(trx, owner, threads, record, hashes);
   const threadOf = new Map(threads.flatMap(({ id, group }) => group.messages.map((message) => [message.id, id])));
-  const bySubject = new Map(links.filter((link) => link.isFoundBySubject).map((link) => [link.id, link]));
   return {
     threadOf: (id) => {
       const thread = threadOf.get(id);
       if (thread === undefined) throw new Error(`${id} was given no thread`);
       return thread;
-    },
-    subjectOf: (id) => {
-      const link = bySubject.get(id);
-      return { subject_key: link === undefined ? null : subjectKey(link.subject), is_bare_reply: link?.isBareReply ?? false };
     },
     lastAt: record.lastAt,
     merged: events,
@@ -117,26 +126,28 @@ interface KeyRecord {
   readonly answeredSubjects: ReadonlySet<string>;
 }
 
-function subjectKey(subject: string): string {
-  return hashOf(`subject ${subject}`);
-}
-
 /** 64 bits that stand for a text within a mailbox, as the signed number that PostgreSQL's bigint is. The migration has the same in SQL. */
 function hashOf(text: string): string {
   return hash("sha256", text, "buffer").readBigInt64BE(0).toString();
 }
 
-async function findKeys(trx: Connection, { mailboxId }: ThreadOwner, links: readonly ThreadLinks[]): Promise<KeyRecord> {
-  const texts = [...new Set(links.flatMap((link) => link.keys))];
-  const subjects = [...new Set(links.flatMap((link) => (link.isFoundBySubject ? [link.subject] : [])))];
+async function findKeys(
+  trx: Connection,
+  { mailboxId }: ThreadOwner,
+  messages: readonly ThreadedMessage[],
+  hashes: ReadonlyMap<string, string>,
+): Promise<KeyRecord> {
+  const texts = [...hashes.keys()];
+  const bySubject = new Map(messages.flatMap(({ links, subjectKey }) => (subjectKey === null ? [] : [[links.subject, subjectKey] as const])));
+  const subjects = [...bySubject.keys()];
   // Hashes do not fit a JavaScript number: rows say by position which key or subject they are about. The limits keep the planner, which knows nothing
   // of a table that has just begun to grow, from reading all of it instead of asking the index for each key.
   const { rows } = await sql<KeyRow>`
     select k.position::int, r.thread_id, r.subject, r.subjects
-    from unnest(${texts.map(hashOf)}::bigint[]) with ordinality as k (key, position)
+    from unnest(${[...hashes.values()]}::bigint[]) with ordinality as k (key, position)
     cross join lateral (select * from thread_keys where mailbox_id = ${mailboxId} and key = k.key limit 1) r
     union all
-    select s.position::int, null, null, null from unnest(${subjects.map(subjectKey)}::bigint[]) with ordinality as s (key, position)
+    select s.position::int, null, null, null from unnest(${[...bySubject.values()]}::bigint[]) with ordinality as s (key, position)
     where exists (select from messages where mailbox_id = ${mailboxId} and is_bare_reply)
       and exists (select from messages where mailbox_id = ${mailboxId} and is_bare_reply and subject_key = s.key)
   `.execute(trx);
@@ -176,16 +187,14 @@ async function tiesBySubject(
   trx: Connection,
   owner: ThreadOwner,
   messages: readonly ThreadedMessage[],
-  links: readonly ThreadLinks[],
   { answeredSubjects }: KeyRecord,
 ): Promise<readonly SubjectTie[]> {
-  const asked = new Set([...answeredSubjects, ...links.filter((link) => link.isBareReply).map((link) => link.subject)]);
+  const asked = new Set([...answeredSubjects, ...messages.flatMap(({ links }) => (links.isBareReply ? [links.subject] : []))]);
   if (asked.size === 0) return [];
   const bySubject = Map.groupBy(
-    links.flatMap((link, index) => {
-      const envelope = messages[index]?.message.envelope;
-      const isAsked = link.isFoundBySubject && asked.has(link.subject) && envelope !== undefined;
-      return isAsked ? [{ id: link.id, key: subjectKey(link.subject), ...subjectLinkOf(link, envelope, owner.self) }] : [];
+    messages.flatMap(({ links, subjectKey, message }) => {
+      if (subjectKey === null || !asked.has(links.subject)) return [];
+      return [{ id: links.id, key: subjectKey, ...subjectLinkOf(links, message.envelope, owner.self) }];
     }),
     (link) => link.subject,
   );
@@ -248,6 +257,7 @@ async function saveKeys(
   owner: ThreadOwner,
   threads: readonly { readonly id: ThreadId; readonly group: ThreadGroup }[],
   { known }: KeyRecord,
+  hashes: ReadonlyMap<string, string>,
 ): Promise<void> {
   const added: { key: string; thread: ThreadId; subject: number }[] = [];
   const grown: { key: string; subjects: readonly number[] }[] = [];
@@ -255,7 +265,8 @@ async function saveKeys(
     for (const [text, subjects] of group.keys) {
       const before = known.get(text);
       if (before !== undefined && before.subjects.length === subjects.length) continue;
-      const key = hashOf(text);
+      const key = hashes.get(text);
+      if (key === undefined) throw new Error("a group has a key that none of its messages has");
       if (before === undefined) added.push({ key, thread: id, subject: subjects[0] ?? 0 });
       if (subjects.length > 1) grown.push({ key, subjects });
     }
