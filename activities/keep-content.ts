@@ -23,7 +23,7 @@ import { MailError } from "../domain/errors.ts";
 import type { BlobKey, MailboxId, MessageId } from "../domain/ids.ts";
 import { extractReply } from "../domain/reply-text.ts";
 import { toTermVector } from "../domain/search-terms.ts";
-import { parseSource } from "../mime/parse-source.ts";
+import { type ParsedText, parseTexts } from "../mime/parse-source.ts";
 import { makeSnippet } from "../mime/snippet.ts";
 import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "../sessions/sessions.ts";
@@ -63,6 +63,8 @@ const sourceBytesMax = 2 * 1024 * 1024;
 const textBytesMax = 256 * 1024;
 /** What the text part of a page of HTML costs at most where only its beginning is asked for. */
 const snippetPartBytesMax = 48 * 1024;
+/** Sources that a thread parses in one task: few enough for both threads to have some of a group. */
+const parsedMax = 10;
 /** Puts at once: a store's answer, or a disk's sync, is what they wait for. */
 const putsMax = 16;
 
@@ -232,9 +234,11 @@ async function storeGroup(keeper: Keeper, group: Group, fetched: Fetched) {
   const { target, db } = keeper;
   const keys = new KeyPool();
   await announceBlobs(db, keys.reserve(group.reduce((count, message) => count + blobCount(message, target), 0)));
+  // Parsed on other threads while the sources are put.
+  const parsed = fetched.sources === undefined ? undefined : parseAll(fetched.sources, keeper.signal);
   const results = await mapAtMost(putsMax, group, async (message) => {
     try {
-      return await keepMessage(keeper, message, keys, fetched);
+      return await keepMessage(keeper, message, keys, fetched, parsed?.get(message.ref));
     } catch (error) {
       if (isMessagesOwn(error, keeper.provider)) return undefined;
       throw error;
@@ -260,7 +264,13 @@ function isMessagesOwn(error: unknown, provider: MailProvider): boolean {
   return error.code === "not_found" || error.code === "rejected" || error.code === "invalid_response";
 }
 
-async function keepMessage(keeper: Keeper, message: Placed, keys: KeyPool, fetched: Fetched): Promise<Kept | undefined> {
+async function keepMessage(
+  keeper: Keeper,
+  message: Placed,
+  keys: KeyPool,
+  fetched: Fetched,
+  parsed: Promise<ParsedText> | undefined,
+): Promise<Kept | undefined> {
   const { target, provider, blobs: store, signal, mailbox } = keeper;
   const scope = { path: message.path };
   const source = fetched.sources?.get(message.ref);
@@ -285,7 +295,7 @@ async function keepMessage(keeper: Keeper, message: Placed, keys: KeyPool, fetch
     }
   }
   if (target.content === "metadata") return { preview: previewOf(mailbox, message, beginning, null), text: undefined, blobs };
-  const text = await textOf(message.id, source, beginning, signal);
+  const text = await textOf(message.id, parsed, beginning);
   return { preview: previewOf(mailbox, message, text.text, text.text), text, blobs };
 }
 
@@ -297,10 +307,36 @@ function previewOf(mailbox: WorkMailbox, message: PendingContent, beginning: str
   return { id: message.id, snippet, terms: toTermVector(mailbox.customerId, searchable) };
 }
 
-async function textOf(messageId: MessageId, source: Buffer | undefined, text = "", signal: AbortSignal): Promise<MessageText> {
-  if (source === undefined) return { messageId, text, isTruncated: Buffer.byteLength(text) >= textBytesMax - 3, reply: extractReply(text).reply };
-  const parsed = await parseSource(source, { charactersMax: textBytesMax, signal });
-  return { messageId, text: parsed.text, isTruncated: parsed.isTruncated, reply: parsed.reply.reply };
+/** The sources of a group, some at a time; each promise is that of its message. */
+function parseAll(sources: ReadonlyMap<string, Buffer>, signal: AbortSignal): ReadonlyMap<string, Promise<ParsedText>> {
+  const entries = [...sources];
+  const parsed = new Map<string, Promise<ParsedText>>();
+  for (let at = 0; at < entries.length; at += parsedMax) {
+    const some = entries.slice(at, at + parsedMax);
+    const texts = parseTexts(
+      some.map(([, source]) => source),
+      { charactersMax: textBytesMax, signal },
+    );
+    for (const [index, [ref]] of some.entries()) {
+      const text = texts.then((all) => parsedAt(all, index));
+      // Awaited once its source is put; until then a failure of it must not count as unhandled.
+      text.catch(() => {});
+      parsed.set(ref, text);
+    }
+  }
+  return parsed;
+}
+
+function parsedAt(texts: readonly ParsedText[], index: number): ParsedText {
+  const text = texts[index];
+  if (text === undefined) throw new Error("a source was parsed to nothing");
+  return text;
+}
+
+async function textOf(messageId: MessageId, parsed: Promise<ParsedText> | undefined, text = ""): Promise<MessageText> {
+  if (parsed === undefined) return { messageId, text, isTruncated: Buffer.byteLength(text) >= textBytesMax - 3, reply: extractReply(text).reply };
+  const { text: whole, isTruncated, reply } = await parsed;
+  return { messageId, text: whole, isTruncated, reply: reply.reply };
 }
 
 function wantedAttachments({ attachments }: PendingContent, { attachmentBytesMax }: ContentTarget) {

@@ -12,6 +12,11 @@ export interface ParseTask {
   readonly charactersMax: number;
 }
 
+export interface ParseTextsTask {
+  readonly sources: readonly Uint8Array[];
+  readonly charactersMax: number;
+}
+
 export interface SanitiseTask {
   readonly html: string;
   readonly remoteImages: boolean;
@@ -41,6 +46,9 @@ export interface ParsedSource {
   readonly attachments: readonly ParsedAttachment[];
 }
 
+/** What is kept of a message's text. */
+export type ParsedText = Pick<ParsedSource, "text" | "isTruncated" | "reply">;
+
 /** An attachment as the parser found it, in the order of the message; those within attached messages are theirs. */
 export interface ParsedAttachment {
   readonly fileName: string | null;
@@ -53,13 +61,29 @@ export interface ParsedAttachment {
 }
 
 /** Runs on a thread of mime/parse-source.ts. */
-export default async function run(task: ParseTask | SanitiseTask | UnwrapTask): Promise<ParsedSource | SafeHtml | UnwrappedTnef> {
+export default async function run(
+  task: ParseTask | ParseTextsTask | SanitiseTask | UnwrapTask,
+): Promise<ParsedSource | readonly ParsedText[] | SafeHtml | UnwrappedTnef> {
   if ("tnef" in task) return unwrapOne(task);
+  if ("sources" in task) return parseTexts(task);
   return "source" in task ? parse(task) : sanitise(task);
 }
 
+async function parseTexts({ sources, charactersMax }: ParseTextsTask): Promise<readonly ParsedText[]> {
+  const texts: ParsedText[] = [];
+  for (const source of sources) {
+    const { text, isTruncated, reply } = await parse({ source, charactersMax });
+    texts.push({ text, isTruncated, reply });
+  }
+  return texts;
+}
+
 async function parse({ source, charactersMax }: ParseTask): Promise<ParsedSource> {
-  const mail = await simpleParser(Buffer.from(source), { skipHtmlToText: false, skipTextToHtml: true, skipImageLinks: true });
+  const mail = await simpleParser(Buffer.from(source.buffer, source.byteOffset, source.byteLength), {
+    skipHtmlToText: false,
+    skipTextToHtml: true,
+    skipImageLinks: true,
+  });
   const wrapped = mail.attachments.map((part) =>
     isTnef({ contentType: part.contentType, fileName: part.filename ?? null }) ? readTnef(part.content) : undefined,
   );

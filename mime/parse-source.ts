@@ -1,8 +1,8 @@
 import { Tinypool } from "tinypool";
-import type { ParsedSource, ParseTask, SanitiseTask, UnwrappedTnef, UnwrapTask } from "./parse-source-worker.ts";
+import type { ParsedSource, ParsedText, ParseTask, ParseTextsTask, SanitiseTask, UnwrappedTnef, UnwrapTask } from "./parse-source-worker.ts";
 import type { SafeHtml } from "./sanitise-html.ts";
 
-export type { ParsedAttachment, ParsedSource, UnwrappedTnef } from "./parse-source-worker.ts";
+export type { ParsedAttachment, ParsedSource, ParsedText, UnwrappedTnef } from "./parse-source-worker.ts";
 
 /**
  * Sources are parsed on threads of their own: mailparser takes about a millisecond per message and seconds for a large one, in which a worker could not
@@ -33,6 +33,18 @@ export async function parseSource(
 /** What a winmail.dat holds, and the content of the attachment that `pick` names, counted from 0. */
 export async function unwrapTnef(tnef: Buffer, { pick, signal }: { readonly pick?: number } & Cancellable): Promise<UnwrappedTnef> {
   const task: UnwrapTask = { tnef, pick };
+  return threads.run(task, signal === undefined ? {} : { signal });
+}
+
+/**
+ * The texts of many sources, in their order, as one task: handing a source to a thread and its result back costs as much as parsing a short one, and
+ * what nobody keeps of it (mark-up, attachments) is left there.
+ */
+export async function parseTexts(
+  sources: readonly Buffer[],
+  { charactersMax, signal }: { readonly charactersMax: number } & Cancellable,
+): Promise<readonly ParsedText[]> {
+  const task: ParseTextsTask = { sources, charactersMax };
   return threads.run(task, signal === undefined ? {} : { signal });
 }
 
