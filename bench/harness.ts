@@ -8,7 +8,7 @@ import { migrate } from "../db/migrate.ts";
 import { freePort } from "../embedded/ports.ts";
 import { startPostgres } from "../embedded/postgres.ts";
 
-/** A figure's bound: it passes below `max`, or above `min`. */
+/** A figure's bound: it passes at `max` and below, or at `min` and above. */
 export type Target = { readonly max: number } | { readonly min: number };
 
 export interface Benchmark {
@@ -91,9 +91,9 @@ function report({ name, targets, figures, scale, seconds, isWhole, postgresVersi
   let pass = true;
   for (const [figure, value] of Object.entries(figures)) {
     const target = targets[figure];
-    const isMet = target === undefined || ("max" in target ? value < target.max : value > target.min);
+    const isMet = target === undefined || ("max" in target ? value <= target.max : value >= target.min);
     pass &&= isMet;
-    const wanted = target === undefined ? "" : "max" in target ? `below ${target.max}` : `above ${target.min}`;
+    const wanted = target === undefined ? "" : "max" in target ? `at most ${target.max}` : `at least ${target.min}`;
     console.log(`${figure.padEnd(28)} ${String(value).padStart(12)}   ${wanted}${isMet ? "" : "   MISSED"}`);
   }
   for (const figure of isWhole ? Object.keys(targets) : []) if (figures[figure] === undefined) throw new Error(`${name} measured no ${figure}`);

@@ -3,7 +3,8 @@ import { join, resolve } from "node:path";
 import { createAccessKey } from "../db/access-keys.ts";
 import { createCustomer } from "../db/customers.ts";
 import { keyScopes } from "../domain/access.ts";
-import type { MailboxId } from "../domain/ids.ts";
+import type { EventType } from "../domain/events.ts";
+import type { CustomerId, MailboxId, WebhookEndpointId } from "../domain/ids.ts";
 import { readyMessage, spawnEntryPoint } from "../embedded/entry-point.ts";
 import { freePort } from "../embedded/ports.ts";
 import { exitOf } from "../embedded/processes.ts";
@@ -19,17 +20,37 @@ export interface BenchProcess {
   stop(): Promise<void>;
 }
 
+export interface BenchCustomer {
+  readonly id: CustomerId;
+  /** The API call that connects a mailbox; resolves with its answer. */
+  connect(user: MailUser, sync?: Readonly<Record<string, unknown>>): Promise<MailboxId>;
+  /** Subscribes a URL to one type of event. */
+  subscribe(url: string, eventType: EventType): Promise<WebhookEndpointId>;
+}
+
+export interface BenchOptions {
+  /** The mail server puts idle sessions to sleep after a second. They are told at once, where others wait half a second. */
+  readonly hibernates?: boolean;
+}
+
 /** Everpost as it is run, with default settings, beside a mail server: every part a process of its own, on loopback. */
 export interface BenchInstallation extends AsyncDisposable {
   readonly imapPort: number;
+  readonly lmtpPort: number;
+  readonly mailServerPid: number;
+  readonly temporal: { readonly address: string; readonly namespace: string; readonly pid: number };
   /** Where Dovecot keeps its users. */
   readonly mailDir: string;
   startWorker(): Promise<BenchProcess>;
-  /** The API call that connects a mailbox for a customer of its own; resolves with its answer. */
+  /** What Temporal would bill so far, as its server counts: workflows, activities, timers, signals, heartbeats. */
+  countActions(): Promise<number>;
+  newCustomer(): Promise<BenchCustomer>;
+  /** Connects a mailbox for a customer of its own. */
   connect(user: MailUser, sync?: Readonly<Record<string, unknown>>): Promise<MailboxId>;
 }
 
-export async function startBenchInstallation({ db, databaseUrl, folder, profileDir, progress }: BenchContext): Promise<BenchInstallation> {
+export async function startBenchInstallation(context: BenchContext, { hibernates = false }: BenchOptions = {}): Promise<BenchInstallation> {
+  const { db, databaseUrl, folder, profileDir, progress } = context;
   const stops: (() => Promise<void>)[] = [];
   const stopAll = async () => {
     for (const stop of stops.toReversed()) await stop();
@@ -38,11 +59,12 @@ export async function startBenchInstallation({ db, databaseUrl, folder, profileD
     const mailDir = join(folder, "dovecot");
     mkdirSync(mailDir, { recursive: true, mode: 0o711 });
     progress("starting the mail server and Temporal");
-    const dovecot = await startDovecot(mailDir);
+    const dovecot = await startDovecot(mailDir, undefined, { hibernateSeconds: hibernates ? 1 : 0 });
     stops.push(() => dovecot.stop());
     const binary = await findTemporalBinary(process.env, progress);
     const files = { dbFile: join(folder, "temporal.db"), logFile: join(folder, "temporal.log") };
-    const temporal = await startTemporal({ binary, ...files, port: await freePort(), namespace: "mail" });
+    const metricsPort = await freePort();
+    const temporal = await startTemporal({ binary, ...files, port: await freePort(), metricsPort, namespace: "mail" });
     stops.push(() => temporal.stop());
     const env = {
       ...process.env,
@@ -63,29 +85,49 @@ export async function startBenchInstallation({ db, databaseUrl, folder, profileD
     };
     const { ready } = await run("api/server.ts", "api");
     const origin = `http://127.0.0.1:${Number(ready.port)}`;
+    const newCustomer = async (): Promise<BenchCustomer> => {
+      const { id } = await createCustomer(db, { name: "Bench" });
+      const { key } = await createAccessKey(db, { customerId: id, role: "customer", name: "bench", scopes: keyScopes });
+      const post = async <Id>(path: string, body: unknown): Promise<Id> => {
+        const headers = { Authorization: `Bearer ${key}`, "Content-Type": "application/json" };
+        const response = await fetch(`${origin}${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+        const answer = (await response.json()) as { readonly id: Id };
+        if (response.status !== 201) throw new Error(`${path} was answered with ${response.status}: ${JSON.stringify(answer)}`);
+        return answer.id;
+      };
+      const imap = { host: "127.0.0.1", port: dovecot.ports.imap, security: "none", allowInsecure: true };
+      return {
+        id,
+        connect: (user, sync) => post<MailboxId>("/v1/mailboxes", { ...user, imap, ...(sync === undefined ? {} : { sync }) }),
+        subscribe: (url, eventType) => post<WebhookEndpointId>("/v1/webhook-endpoints", { url, eventTypes: [eventType] }),
+      };
+    };
     return {
       imapPort: dovecot.ports.imap,
+      lmtpPort: dovecot.ports.lmtp,
+      mailServerPid: dovecot.pid,
       mailDir,
+      temporal,
       startWorker: async () => (await run("workers/worker.ts", "worker")).started,
-      async connect(user, sync) {
-        const customer = await createCustomer(db, { name: "Bench" });
-        const { key } = await createAccessKey(db, { customerId: customer.id, role: "customer", name: "bench", scopes: keyScopes });
-        const imap = { host: "127.0.0.1", port: dovecot.ports.imap, security: "none", allowInsecure: true };
-        const response = await fetch(`${origin}/v1/mailboxes`, {
-          method: "POST",
-          headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json" },
-          body: JSON.stringify({ ...user, imap, ...(sync === undefined ? {} : { sync }) }),
-        });
-        const body = (await response.json()) as { readonly id: MailboxId };
-        if (response.status !== 201) throw new Error(`connecting was answered with ${response.status}: ${JSON.stringify(body)}`);
-        return body.id;
-      },
+      countActions: () => countActions(metricsPort),
+      newCustomer,
+      connect: async (user, sync) => (await newCustomer()).connect(user, sync),
       [Symbol.asyncDispose]: stopAll,
     };
   } catch (error) {
     await stopAll();
     throw error;
   }
+}
+
+/**
+ * The server's counter `action` has a series for each kind. The markers of one workflow task, where local activities leave their results, are billed as
+ * one, so each marker by itself is not counted.
+ */
+async function countActions(metricsPort: number): Promise<number> {
+  const text = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
+  const series = text.matchAll(/^action(?:_total)?\{(.*)\} (\S+)$/gm);
+  return [...series].filter(([, labels]) => !labels?.includes('"command_RecordMarker"')).reduce((sum, [, , count]) => sum + Number(count), 0);
 }
 
 /** Node writes a profile for the process, and for each of its threads, when it ends. */

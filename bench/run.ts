@@ -6,7 +6,7 @@ import { type Benchmark, runBenchmark } from "./harness.ts";
  * `--profile` leaves CPU profiles of worker and API in profiles/.
  */
 const names = readdirSync(import.meta.dirname)
-  .filter((file) => /^(backfill|read|webhooks)\.ts$/.test(file))
+  .filter((file) => /^(backfill|connect|idle|push|read|webhooks)\.ts$/.test(file))
   .map((file) => file.slice(0, -3));
 const name = process.argv[2] ?? "";
 if (!names.includes(name)) {

@@ -17,6 +17,8 @@ export interface TemporalOptions {
   readonly port: number;
   /** Without one there is no web UI. */
   readonly uiPort?: number;
+  /** Where the server's own metrics are served, in Prometheus' form; some free port otherwise. */
+  readonly metricsPort?: number;
   /** The settings to name when a port is taken. */
   readonly portSettings?: { readonly port: string; readonly uiPort: string };
   readonly namespace: string;
@@ -65,6 +67,7 @@ export function serverArguments(options: Omit<TemporalOptions, "binary" | "logFi
   return [
     ...["server", "start-dev", "--ip", "127.0.0.1", "--port", String(options.port), "--namespace", options.namespace],
     ...(options.uiPort === undefined ? ["--headless"] : ["--ui-port", String(options.uiPort), "--ui-ip", "127.0.0.1"]),
+    ...(options.metricsPort === undefined ? [] : ["--metrics-port", String(options.metricsPort)]),
     ...["--ui-disable-news-fetch", "--db-filename", options.dbFile, "--log-level", "warn"],
     ...["--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"],
     ...Object.entries(dynamicConfig).flatMap(([key, value]) => ["--dynamic-config-value", `${key}=${value}`]),

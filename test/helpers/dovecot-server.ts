@@ -22,11 +22,16 @@ export interface RunningDovecot extends RunningPart {
   readonly caFile: string;
 }
 
+export interface DovecotOptions {
+  /** Sessions that idle longer than this are put to sleep, as large installations have it; never, where it is 0. */
+  readonly hibernateSeconds?: number;
+}
+
 /**
  * Starts a Dovecot of its own in a directory, as root or as a plain user. Mail and users stay in the directory: start again with the same
  * one and the same ports after a kill, and clients find their mailboxes.
  */
-export async function startDovecot(dir: string, wanted?: DovecotPorts): Promise<RunningDovecot> {
+export async function startDovecot(dir: string, wanted?: DovecotPorts, { hibernateSeconds = 0 }: DovecotOptions = {}): Promise<RunningDovecot> {
   const binary = findDovecot();
   const ports = wanted ?? { imap: await freePort(), imaps: await freePort(), lmtp: await freePort() };
   const who = owners();
@@ -37,7 +42,7 @@ export async function startDovecot(dir: string, wanted?: DovecotPorts): Promise<
   makeUsers(dir);
   // Sockets that a killed server left behind make the first login of the next one take seconds.
   rmSync(join(dir, "run"), { recursive: true, force: true });
-  writeFileSync(join(dir, "dovecot.conf"), configuration(dir, ports, who));
+  writeFileSync(join(dir, "dovecot.conf"), configuration(dir, ports, who, hibernateSeconds));
   raiseInotifyLimit();
   await untilFree(Object.values(ports));
 
@@ -192,7 +197,7 @@ function greets(port: number): Promise<boolean> {
   });
 }
 
-function configuration(dir: string, ports: DovecotPorts, who: Owners): string {
+function configuration(dir: string, ports: DovecotPorts, who: Owners, hibernateSeconds: number): string {
   const roles = ["Drafts", "Sent", "Trash", "Junk", "Archive"];
   return `base_dir = ${dir}/run
 state_dir = ${dir}/state
@@ -229,8 +234,8 @@ namespace inbox {
 ${roles.map((role) => `  mailbox ${role} {\n    special_use = \\${role}\n    auto = subscribe\n  }`).join("\n")}
 }
 protocol imap {
-  # Off: hibernated sessions are told sooner, but Dovecot 2.3 now and then forgets to tell one at all (47 of 320 arrivals with a timeout of 1 s).
-  imap_hibernate_timeout = 0
+  # Off for tests: hibernated sessions are told sooner, but Dovecot 2.3 now and then forgets to tell one at all (47 of 320 arrivals with a timeout of 1 s).
+  imap_hibernate_timeout = ${hibernateSeconds} s
 }
 service imap-login {
   chroot =
