@@ -31,24 +31,159 @@ const rolesByFlag: Readonly<Record<string, FolderRole>> = {
 };
 
 /**
- * Names that big providers give and ImapFlow's table (some forty languages) lacks, in lower case. A line belongs here when a provider's own default folder
- * goes by that name.
+ * Names by which mail programs and providers call their own default folders, and which ImapFlow's table (some forty languages) lacks; in lower case, by language
+ * as they come. A word that a person may as well choose for something else does not belong here.
  */
-const rolesByName: Readonly<Record<string, FolderRole>> = {
-  보낸편지함: "sent",
-  "보낸 편지함": "sent",
-  보낸메일함: "sent",
-  임시보관함: "drafts",
-  "임시 보관함": "drafts",
-  지운편지함: "trash",
-  휴지통: "trash",
-  스팸편지함: "junk",
-  스팸메일함: "junk",
-  寄件備份: "sent",
-  草稿: "drafts",
-  垃圾桶: "trash",
-  垃圾信件匣: "junk",
+const namesByRole: Readonly<Partial<Record<FolderRole, readonly string[]>>> = {
+  sent: [
+    "courrier envoyé",
+    "envoyé",
+    "correo enviado",
+    "отправлено",
+    "відправлені",
+    "надіслане",
+    "надіслані листи",
+    "skickade",
+    "skickade objekt",
+    "skickade meddelanden",
+    "lähetetyt kohteet",
+    "odeslané zprávy",
+    "elküldve",
+    "elküldött levelek",
+    "e-mailuri trimise",
+    "gönderilenler",
+    "gönderilmiş postalar",
+    "gönderilen",
+    "изпратена поща",
+    "изпратени елементи",
+    "poslane stavke",
+    "poslane poruke",
+    "послате поруке",
+    "poslani elementi",
+    "išsiųsta",
+    "nosūtītie",
+    "送信済",
+    "已傳送郵件",
+    "寄件匣備份",
+    "已传送",
+    "已送出",
+    "已寄出",
+    "보낸 메일함",
+    "보낸 메시지",
+    "보낸 항목",
+    "العناصر المرسلة",
+    "الرسائل المرسلة",
+    "דואר שנשלח",
+    "דואר יוצא שנשלח",
+    "mục đã gửi",
+    "จดหมายที่ส่งแล้ว",
+    "รายการที่ส่ง",
+    "pesan terkirim",
+    "elements enviats",
+    "보낸편지함",
+    "보낸 편지함",
+    "보낸메일함",
+    "寄件備份",
+  ],
+  drafts: ["udkast", "rozpísané", "ドラフト", "bản nháp", "จดหมายร่าง", "แบบร่าง", "임시보관함", "임시 보관함", "草稿"],
+  trash: [
+    "messages supprimés",
+    "eliminados",
+    "mensajes eliminados",
+    "messaggi eliminati",
+    "mensagens excluídas",
+    "verwijderd",
+    "verwijderde berichten",
+    "poistetut kohteet",
+    "odstraněné",
+    "odstránené",
+    "odstránená pošta",
+    "odstránené položky",
+    "törölt üzenetek",
+    "mesaje șterse",
+    "silinenler",
+    "κάδος",
+    "διεγραμμένα",
+    "изтрити елементи",
+    "izbrisano",
+    "izbrisane stavke",
+    "обрисано",
+    "izbrisani elementi",
+    "ištrinta",
+    "miskaste",
+    "dzēstie",
+    "削除済み",
+    "已删除",
+    "废纸篓",
+    "刪除的郵件",
+    "已刪除",
+    "삭제된 항목",
+    "سلة المهملات",
+    "المحذوفة",
+    "סל אשפה",
+    "נמחקו",
+    "ट्रैश",
+    "हटाए गए आइटम",
+    "thư đã xóa",
+    "item terhapus",
+    "지운편지함",
+    "휴지통",
+    "垃圾桶",
+  ],
+  junk: [
+    "spamverdacht",
+    "unerwünscht",
+    "unerwünschte werbung",
+    "correio eletrónico não solicitado",
+    "email de lixo",
+    "correio de lixo",
+    "publicidade não solicitada",
+    "ongewenste reclame",
+    "oönskad e-post",
+    "useriøs e-post",
+    "roskaviestit",
+    "nevyžádané",
+    "nevyžiadané",
+    "e-mail nedorit",
+    "nedorite",
+    "ανεπιθύμητη",
+    "bezvrijedna pošta",
+    "neželjena e-pošta",
+    "нежељена пошта",
+    "neželeno",
+    "vsiljena pošta",
+    "nepageidaujami",
+    "surogātpasts",
+    "スパム",
+    "ジャンク",
+    "广告邮件",
+    "스팸 메일함",
+    "스팸함",
+    "البريد العشوائي",
+    "البريد غير الهام",
+    "ספאם",
+    "जंक",
+    "जंक ईमेल",
+    "email rác",
+    "จดหมายขยะ",
+    "email sampah",
+    "surat sampah",
+    "스팸편지함",
+    "스팸메일함",
+    "垃圾信件匣",
+  ],
+  archive: ["archivierte elemente", "歸檔", "보관", "आर्काइव", "เก็บถาวร"],
 };
+
+const rolesByName: ReadonlyMap<string, FolderRole> = new Map(
+  Object.entries(namesByRole).flatMap(([role, names]) => names.map((name) => [name, role as FolderRole] as const)),
+);
+
+/**
+ * Words that ImapFlow's table takes for a role in one language, and that are everyday names of other things in another: Finnish time and base, Polish and Turkish
+ * cassettes, files in Spanish and Portuguese, a server of preprints.
+ */
+const otherThings: ReadonlySet<string> = new Set(["aika", "kanta", "kaset", "lasa", "archivos", "arquivos", "arxiv"]);
 
 /** Folders that hold the account's own folders: a well-known name below one of them is as good as at the top. */
 const prefixes = new Set(["inbox", "[gmail]", "[google mail]"]);
@@ -108,7 +243,8 @@ function guess(folder: ListedFolder, personalPrefix: string): readonly { readonl
   const isNested = parents.length > 1 || (parents.length === 1 && !prefixes.has((parents[0] ?? "").toLowerCase()));
   if (isNested || [...folder.flags].some((flag) => /^\\(noselect|nonexistent)$/i.test(flag))) return [];
   const ownName = folder.name.trim().normalize("NFKC").toLowerCase();
-  const known = Object.hasOwn(rolesByName, ownName) ? rolesByName[ownName] : undefined;
+  if (otherThings.has(ownName)) return [];
+  const known = rolesByName.get(ownName);
   if (known !== undefined) return [{ path: folder.path, role: known, rank: parents.length }];
   const { flag, source } = specialUse(false, { name: folder.name, flags: new Set() } as unknown as Parameters<typeof specialUse>[1]);
   const role = typeof flag === "string" ? rolesByFlag[flag.toLowerCase()] : undefined;

@@ -345,12 +345,12 @@ function fetch(session: Session, byUid: boolean, set: string, items: readonly Ar
   const since = modifiers[0] === "CHANGEDSINCE" ? Number(modifiers[1]) : undefined;
   const isAsked = within(set, byUid ? (told.at(-1) ?? 0) : told.length);
   const present = new Set(folder.uids);
-  return told
-    .map((uid, index) => ({ uid, number: index + 1 }))
-    .filter(({ uid, number }) => isAsked(byUid ? uid : number) && present.has(uid))
-    .filter(({ uid }) => since === undefined || (folder.messages.get(uid)?.modseq ?? 1) > since)
-    .map(({ uid, number }) => `* ${number} FETCH (${row(folder, uid, items)})\r\n`)
-    .join("");
+  const rows: string[] = [];
+  for (const [index, uid] of told.entries()) {
+    if (!isAsked(byUid ? uid : index + 1) || !present.has(uid)) continue;
+    if (since === undefined || (folder.messages.get(uid)?.modseq ?? 1) > since) rows.push(`* ${index + 1} FETCH (${row(folder, uid, items)})\r\n`);
+  }
+  return rows.join("");
 }
 
 function row(folder: ScriptedFolder, uid: number, items: readonly Argument[]): string {

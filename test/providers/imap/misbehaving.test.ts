@@ -182,10 +182,15 @@ describe("folders", () => {
 describe("listings and counters that lie", () => {
   test("are read by other questions where SEARCH ALL is refused [row 54]", async () => {
     const server = await serve({ capabilities: without("ESEARCH") });
-    server.append("INBOX", 30);
+    server.append("INBOX", 45_000);
     server.fault = ({ verb }) => (verb === "UID SEARCH" ? "{tag} BAD SEARCH not understood\r\n" : honestly);
-    const { mirror } = await settled(server);
-    expect(mirror.listed).toHaveLength(30);
+    const mirror = createMirror(open(server), inbox);
+    await mirror.pullChanges();
+    await mirror.pullHistory(40);
+    expect(mirror.listed).toEqual(Array.from({ length: 40 }, (_, index) => String(45_000 - index)));
+    server.expunge("INBOX", [44_990, 3]);
+    await mirror.pullChanges(10, true);
+    expect(mirror.messages.size).toBe(39);
   });
 
   test("lose no message when SEARCH is cut at either end [row 70]", async () => {
