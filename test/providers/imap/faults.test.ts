@@ -324,3 +324,35 @@ describe("ten thousand folders at a server that has to be asked about each", () 
     await watching;
   }, 90_000);
 });
+
+describe("a slow import", () => {
+  test("keeps new mail waiting no longer than a question takes, on a connection of its own", async () => {
+    const server = await serve();
+    server.append("INBOX", 40);
+    const provider = open(server);
+    const { cursor, historyCursor } = await provider.pullChanges(inbox, undefined, { limit: 100 });
+    // The page of history takes a minute and more; what is new comes at once.
+    server.fault = ({ verb, args }, honest) =>
+      verb === "UID FETCH" && String(args[0]).startsWith("1:") ? { said: honest(), byteEveryMs: 10 } : honestly;
+    let isImported = false;
+    const control = new AbortController();
+    const importing = provider.pullHistory(inbox, historyCursor ?? {}, { limit: 100, signal: control.signal }).finally(() => {
+      isImported = true;
+    });
+    importing.catch(() => {});
+    await until(() => server.heard.some((line) => / UID FETCH 1:/.test(line)), "the import to read");
+    let known = cursor;
+    for (let mail = 1; mail <= 3; mail += 1) {
+      const [ref] = server.append("INBOX");
+      const startedAt = performance.now();
+      const page = await provider.pullChanges(inbox, known, { limit: 100 });
+      expect(page.added.map((message) => message.ref)).toEqual([String(ref)]);
+      expect(performance.now() - startedAt).toBeLessThan(5_000);
+      known = page.cursor;
+    }
+    expect(isImported).toBe(false);
+    expect(server.open).toBe(2);
+    control.abort(new Error("enough"));
+    await expect(importing).rejects.toThrow("enough");
+  });
+});

@@ -236,4 +236,36 @@ describe("listings and counters that lie", () => {
     await mirror.settle();
     expect(mirror.messages.get("3")?.flags).toEqual(["flagged"]);
   });
+
+  test("find flag changes although the counter goes back, once and again and again", async () => {
+    const server = await serve();
+    server.append("INBOX", 5);
+    const { mirror } = await settled(server);
+    let counter = 100;
+    server.fault = ({ verb }, honest) => (verb === "EXAMINE" ? honest().replace(/HIGHESTMODSEQ \d+/, `HIGHESTMODSEQ ${counter}`) : honestly);
+    for (const [uid, flag] of [
+      ["1", "Seen"],
+      ["2", "Flagged"],
+      ["3", "Answered"],
+      ["4", "Draft"],
+      ["5", "Seen"],
+    ] as const) {
+      counter -= 7;
+      server.setFlags("INBOX", Number(uid), [`\\${flag}`]);
+      await mirror.settle();
+      expect(mirror.messages.get(uid)?.flags, uid).toEqual([flag.toLowerCase()]);
+    }
+    expect(mirror.cursor).toMatchObject({ ignoresModseq: true });
+    expect(mirror.resets).toBe(1);
+  });
+
+  test("find flag changes where the counter is offered and the folder has none (NOMODSEQ)", async () => {
+    const server = await serve({ folders: [scriptedFolder("INBOX", { modseq: null })] });
+    server.append("INBOX", 5);
+    const { mirror } = await settled(server);
+    expect(mirror.cursor).toMatchObject({ modseq: null });
+    server.setFlags("INBOX", 2, ["\\Seen"]);
+    await mirror.settle();
+    expect(mirror.messages.get("2")?.flags).toEqual(["seen"]);
+  });
 });
