@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, cpus, tmpdir, totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import { sql } from "kysely";
@@ -22,7 +22,7 @@ export interface BenchContext {
   readonly db: Database;
   readonly databaseUrl: string;
   readonly postgresPid: number;
-  /** Where the run may leave files; it is removed at the end. */
+  /** Where the run may leave files, beside PostgreSQL's. It is removed at the end, unless `BENCH_STORE` names one to keep and to use again. */
   readonly folder: string;
   /** Where CPU profiles go (a folder in the working directory), with `--profile`. */
   readonly profileDir: string | undefined;
@@ -38,7 +38,9 @@ export interface BenchContext {
 export async function runBenchmark({ name, targets, run }: Benchmark): Promise<boolean> {
   const scale = Number(process.env.BENCH_SCALE ?? "1");
   if (!(scale > 0 && scale <= 10)) throw new Error("BENCH_SCALE is a number above 0, at most 10");
-  const folder = mkdtempSync(join(tmpdir(), "everpost-bench-"));
+  const kept = process.env.BENCH_STORE;
+  const folder = kept === undefined ? mkdtempSync(join(tmpdir(), "everpost-bench-")) : resolve(kept);
+  mkdirSync(folder, { recursive: true });
   // Servers that run as another user than root must be able to pass through.
   chmodSync(folder, 0o711);
   const args = process.argv.slice(3);
@@ -64,7 +66,7 @@ export async function runBenchmark({ name, targets, run }: Benchmark): Promise<b
   } finally {
     await db.destroy();
     await postgres.stop();
-    rmSync(folder, { recursive: true, force: true });
+    if (kept === undefined) rmSync(folder, { recursive: true, force: true });
   }
 }
 
