@@ -13,7 +13,7 @@ export async function writeMissingTerms(db: Database): Promise<number> {
   for (let batch = 0; batch < batchesMax; batch++) {
     const rows = await db
       .selectFrom("messages as m")
-      .leftJoin("message_texts as t", "t.message_id", "m.id")
+      .leftJoin("message_texts as t", (join) => join.onRef("t.message_id", "=", "m.id").on("t.is_kept", "=", true))
       .select(["m.id", "m.customer_id", "m.mailbox_id", "m.received_at", "m.envelope", "m.attachments", "m.traits", "m.snippet", "t.text"])
       .where("m.terms", "is", null)
       .where("m.is_deleted", "=", false)

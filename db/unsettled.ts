@@ -213,6 +213,8 @@ async function writeVerdicts(trx: Database, verdicts: readonly Verdict[], keepsC
         -- It could not be had where it lay before.
         when m.content_state = 'failed' and (v.main_folder_id, v.main_ref) is distinct from (m.main_folder_id, m.main_ref) then 'pending'
         else m.content_state end,
+      -- The words of its text go with the text. If it comes back, its other words are written again.
+      terms = case when v.is_deleted and m.content_state = 'kept' then null else m.terms end,
       missing_since = case when v.state = 'missing' then now() end
     from jsonb_to_recordset(${JSON.stringify(verdicts)}::jsonb) as v (id text, state text, is_deleted boolean, direction text, special_use text,
       main_folder_id text, main_ref text, flags text[], is_told boolean, is_untold boolean)

@@ -8,14 +8,18 @@ import { openContent } from "../../blobs/vault.ts";
 import { forgetMessages } from "../../db/forget-messages.ts";
 import { forgetMailbox } from "../../db/mailbox-state.ts";
 import { findBlob, sourcePart } from "../../db/message-blobs.ts";
+import { findMessages } from "../../db/message-search.ts";
+import { saveMessageTexts } from "../../db/message-texts.ts";
 import { findMessage, readMessage } from "../../db/messages.ts";
 import { rotateKeys } from "../../db/rotate-keys.ts";
 import { scopedTo } from "../../db/scope.ts";
 import type { MailboxId, MessageId } from "../../domain/ids.ts";
+import { parseSearch } from "../../domain/search-terms.ts";
 import { defaultSyncSettings, type SyncSettings } from "../../domain/sync-settings.ts";
 import { append, base64Part, sourcesAt, withClient, withParts } from "../api/content.ts";
 import { testDirectory } from "../helpers/test-run.ts";
 import { type Engine, startEngine, type TestMailbox, testKeyRing } from "./engine.ts";
+import { fetchAndTell } from "./syncing.ts";
 
 const dir = testDirectory("blobs");
 let engine: Engine;
@@ -117,6 +121,54 @@ describe("a change of the settings", () => {
     expect(texts.every(({ is_kept }) => !is_kept)).toBe(true);
   });
 });
+
+/** A preview stays, and is found, whatever is kept. */
+const beyondPreviews = "Words that a preview is full of. ".repeat(40);
+
+describe("the words of a text", () => {
+  it("are found as soon as it is kept, as a phrase too, beside what was found before, and no more once it is not kept", async () => {
+    const mailbox = await connected({}, [
+      withParts("Harvest", [], `${beyondPreviews}The quick zebra sleeps`),
+      withParts("Harvest again", [], "Nothing of that"),
+    ]);
+    expect(await found(mailbox.id, "harvest")).toBe(2);
+    expect(await found(mailbox.id, "zebra")).toBe(0);
+    await set(mailbox.id, { content: "text" });
+    await keep(mailbox.id);
+    expect(await Promise.all(["zebra", '"quick zebra"', "zebra harvest", "harvest"].map((q) => found(mailbox.id, q)))).toEqual([1, 1, 1, 2]);
+    await set(mailbox.id, {});
+    await keep(mailbox.id);
+    expect(await Promise.all(["zebra", "harvest"].map((q) => found(mailbox.id, q)))).toEqual([0, 2]);
+  });
+
+  it("go with a message that is deleted", async () => {
+    const mailbox = await connected({ content: "text" }, [withParts("Gone", [], "The quick okapi sleeps")]);
+    await keep(mailbox.id);
+    await withClient(mailbox, async (client) => {
+      await client.mailboxOpen("INBOX");
+      await client.messageDelete("1", { uid: true });
+    });
+    await fetchAndTell(engine, mailbox.id);
+    const rows = await engine.db.selectFrom("messages").select(["is_deleted", "terms"]).where("mailbox_id", "=", mailbox.id).execute();
+    expect(rows).toMatchObject([{ is_deleted: true, terms: null }]);
+  });
+
+  it("are no words of a message whose text only passes by", async () => {
+    const mailbox = await connected({}, [withParts("Passing", [], "The quick tapir sleeps")]);
+    const messageId = await messageAt(mailbox, 1);
+    await saveMessageTexts(engine.db, { customerId: engine.customerId, mailboxId: mailbox.id }, [{ messageId, text: "tapir", isTruncated: false }]);
+    await engine.db.updateTable("messages").set({ snippet: "The quick" }).where("id", "=", messageId).execute();
+    await engine.run((run) => run.sweep());
+    expect(await Promise.all(["tapir", "passing"].map((q) => found(mailbox.id, q)))).toEqual([0, 1]);
+  });
+});
+
+/** How many of a mailbox's messages a search finds. */
+async function found(mailboxId: MailboxId, typed: string): Promise<number> {
+  const scope = { customerId: engine.customerId, mailboxId: null };
+  const search = parseSearch(engine.customerId, typed);
+  return (await findMessages(scopedTo(engine.db, scope), scope, { mailboxId, search }, { limit: 50, after: undefined, order: "newest" })).rows.length;
+}
 
 describe("a content that is lost on the way", () => {
   it("is fetched again by the next attempt, and leaves nothing in the store for ever", async () => {
