@@ -2,7 +2,17 @@ import { type RawBuilder, sql } from "kysely";
 import type { FolderRole } from "../domain/folder.ts";
 import type { CustomerId, FolderId, MailboxId, MessageId, ThreadId } from "../domain/ids.ts";
 import type { Direction, RemoteMessage } from "../domain/message.ts";
-import { attachmentTerm, factsQuery, mailboxTerm, monthTerm, personTerm, type SearchQuery, toTermVector, traitTerm } from "../domain/search-terms.ts";
+import {
+  attachmentTerm,
+  factsQuery,
+  mailboxTerm,
+  monthTerm,
+  personTerm,
+  type SearchQuery,
+  toTermVector,
+  traitTerm,
+  yearTerm,
+} from "../domain/search-terms.ts";
 import type { TraitKind } from "../domain/traits.ts";
 import type { Page, PageCursor, PageRequest } from "./pages.ts";
 import type { Scope, ScopedConnection } from "./scope.ts";
@@ -43,16 +53,28 @@ export interface SearchBounds {
   readonly firstWalk: number;
   /** Rows of the second and last one, where no index of words can help. */
   readonly longWalk: number;
+  /** So many rows of a walk cost as much as one that is reached by its place in a folder, or found by its words: those lie anywhere. */
+  readonly scatter: number;
   /** Matches that are read in one slice, in no order. */
   readonly sliceMax: number;
-  /** Slices of one page. They double, so that few reach over decades; those that hold too much are cut again. */
-  readonly slicesMax: number;
+  /** Matches that are read for one page, in all of its slices. */
+  readonly matchesMax: number;
+  /** How long one slice may take: the index counts through common words that never meet, which are no matches. */
+  readonly sliceMs: number;
   /** Folders that are merged by time. A customer with more of one role has so many mailboxes that walking finds it. */
   readonly foldersMax: number;
 }
 
-/** Each walk and slice is some milliseconds in memory. A first walk fills a page with whatever one message in thirty has. */
-const usualBounds: SearchBounds = { firstWalk: 1_500, longWalk: 10_000, sliceMax: 700, slicesMax: 30, foldersMax: 60 };
+/** A row of a walk costs about 2 µs in memory, a scattered one 10. A first walk fills a page with whatever one message in thirty has. */
+export const usualBounds: SearchBounds = {
+  firstWalk: 1_500,
+  longWalk: 10_000,
+  scatter: 4,
+  sliceMax: 700,
+  matchesMax: 3_000,
+  sliceMs: 500,
+  foldersMax: 60,
+};
 
 /**
  * The ids of one page, in the order of time, at a bounded price whatever is asked for. Two ways lead there. *Walking* reads an index in the order of
@@ -63,35 +85,56 @@ const usualBounds: SearchBounds = { firstWalk: 1_500, longWalk: 10_000, sliceMax
 export async function findMessages(
   db: ScopedConnection,
   scope: Scope,
-  filter: MessageFilter,
+  asked: MessageFilter,
   { limit, after, order }: PageRequest & { readonly order: MessageOrder },
   bounds: SearchBounds = usualBounds,
 ): Promise<Page<FoundMessage>> {
-  const folders = await foldersOf(db, filter, bounds.foldersMax + 1);
+  const folders = await foldersOf(db, asked, bounds.foldersMax + 1);
   if (folders?.length === 0) return { rows: [], next: undefined };
-  const search: Search = {
-    db,
-    scope,
-    filter,
-    order,
-    bounds,
-    folders: folders !== undefined && folders.length <= bounds.foldersMax ? folders : undefined,
-  };
+  // A folder is one mailbox's: that narrows what words find, and which index is walked.
+  const filter = asked.folderId === undefined ? asked : { ...asked, mailboxId: folders?.[0]?.mailbox_id };
+  const placed = folders !== undefined && folders.length <= bounds.foldersMax ? folders.map((folder) => folder.id) : undefined;
+  const search: Search = { db, scope, filter, order, bounds, folders: placed };
   const narrow = narrowQuery(scope, filter);
   const found: FoundMessage[] = [];
   let position = after;
-  for (const budget of [bounds.firstWalk, bounds.longWalk]) {
-    // Once more if nothing else helps, or if at this rate the page will soon be full.
-    const isWorthwhile = narrow === undefined || budget === bounds.firstWalk || found.length * 4 > limit;
-    if (!isWorthwhile) break;
-    const walked = await walk(search, { position, budget, limit: limit + 1 - found.length });
+  let isRare = false;
+  for (const stretch of walksOf(search, narrow)) {
+    const walked = await walk(stretch.search, { position, budget: stretch.budget, limit: limit + 1 - found.length });
     found.push(...walked.rows);
     if (found.length > limit || walked.end === undefined) return cut(found, limit, undefined);
     position = walked.end;
+    isRare = walked.rows.length < 3;
   }
   if (narrow === undefined || position === undefined) return cut(found, limit, position);
-  const rest = await lookUp(search, narrow, { position, limit: limit + 1 - found.length });
-  return cut([...found, ...rest.rows], limit, rest.next);
+  const wanted = { position, limit: limit + 1 - found.length };
+  const rest = await lookUp(search, narrow, { ...wanted, isRare }).catch((error) => {
+    if (!isTimeout(error) || db.isTransaction) throw error;
+    return undefined;
+  });
+  if (rest !== undefined) return cut([...found, ...rest.rows], limit, rest.next);
+  const walked = await walk(search, {
+    ...wanted,
+    budget: search.folders === undefined ? bounds.longWalk : Math.ceil(bounds.longWalk / bounds.scatter),
+  });
+  return cut([...found, ...walked.rows], limit, walked.end);
+}
+
+/** PostgreSQL ended a statement that took too long: SQLSTATE query_canceled. */
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && (error as { readonly code?: unknown }).code === "57014";
+}
+
+/** One short walk where an index of words helps when that finds little; two where none does. */
+function walksOf(search: Search, narrow: string | undefined): readonly { readonly search: Search; readonly budget: number }[] {
+  const { firstWalk, longWalk, scatter } = search.bounds;
+  const byPlaces = search.folders !== undefined;
+  if (narrow !== undefined) return [{ search, budget: byPlaces ? Math.ceil(firstWalk / scatter) : firstWalk }];
+  const rest = { search, budget: byPlaces ? Math.ceil(longWalk / scatter) : longWalk };
+  // What is unread or flagged has an index of its own: it is mostly short, and reaches the messages of a folder sooner than the folder does.
+  const { isUnread, isFlagged } = search.filter;
+  if (isUnread === true || isFlagged === true) return [{ search: { ...search, folders: undefined }, budget: firstWalk }, rest];
+  return [{ search, budget: byPlaces ? Math.ceil(firstWalk / scatter) : firstWalk }, rest];
 }
 
 /** What is asked for, and by whom. */
@@ -110,14 +153,20 @@ interface Search extends Asked {
 
 /** Whether the message `m` is one of those that a search with this filter finds. */
 export function isMatch(scope: Scope, filter: MessageFilter): RawBuilder<boolean> {
-  const { folderId, receivedFrom, receivedBefore } = filter;
-  const conditions = [...sourceConditions({ scope, filter }), ...otherConditions({ scope, filter })];
+  const { receivedFrom, receivedBefore } = filter;
+  const conditions = [...sourceConditions({ scope, filter }), ...otherConditions({ scope, filter }), ...inFolder(filter)];
   if (receivedFrom !== undefined) conditions.push(sql<boolean>`m.received_at >= ${receivedFrom}::timestamptz`);
   if (receivedBefore !== undefined) conditions.push(sql<boolean>`m.received_at < ${receivedBefore}::timestamptz`);
-  if (folderId !== undefined) {
-    conditions.push(sql<boolean>`exists (select from message_locations l where l.message_id = m.id and l.folder_id = ${folderId})`);
-  }
   return all(conditions);
+}
+
+/** Not EXISTS, of which the planner may make a set of everything in the folder. A role needs none: it is the message's own. */
+function inFolder({ folderId }: MessageFilter): readonly RawBuilder<boolean>[] {
+  if (folderId === undefined) return [];
+  return [
+    sql<boolean>`(m.main_folder_id = ${folderId}
+      or (select true from message_locations l where l.message_id = m.id and l.folder_id = ${folderId} limit 1))`,
+  ];
 }
 
 /** The page, and where to go on: behind its last row if more is known to follow, else where the search ended. */
@@ -132,13 +181,13 @@ async function foldersOf(
   db: ScopedConnection,
   { folderId, role, mailboxId }: MessageFilter,
   limit: number,
-): Promise<readonly FolderId[] | undefined> {
+): Promise<readonly { readonly id: FolderId; readonly mailbox_id: MailboxId }[] | undefined> {
   if (folderId === undefined && role === undefined) return undefined;
-  let query = db.selectFrom("folders").select("id");
+  let query = db.selectFrom("folders").select(["id", "mailbox_id"]);
   if (folderId !== undefined) query = query.where("id", "=", folderId);
   else if (role !== undefined) query = query.where("role", "=", role);
   if (mailboxId !== undefined) query = query.where("mailbox_id", "=", mailboxId);
-  return (await query.limit(limit).execute()).map((row) => row.id);
+  return query.limit(limit).execute();
 }
 
 /** Terms by which the index of words narrows the search; undefined if there are none. */
@@ -157,11 +206,17 @@ function narrowQuery(
   return [...(search?.narrow === undefined ? [] : [search.narrow]), ...(facts.length === 0 ? [] : [factsQuery(customerId, facts)])].join(" & ");
 }
 
-/** What an index in the order of time can tell of `m`: whose it is, and which of the indexes. */
-function sourceConditions({ scope, filter }: Asked): RawBuilder<boolean>[] {
+/** Whose `m` is. */
+function ownerConditions({ scope, filter }: Asked): RawBuilder<boolean>[] {
   const conditions = [sql<boolean>`m.customer_id = ${scope.customerId}`];
   const mailboxes = new Set([scope.mailboxId ?? undefined, filter.mailboxId].filter((id) => id !== undefined));
   for (const id of mailboxes) conditions.push(sql<boolean>`m.mailbox_id = ${id}`);
+  return conditions;
+}
+
+/** What an index in the order of time can tell of `m`: whose it is, and which of the indexes. */
+function sourceConditions({ scope, filter }: Asked): RawBuilder<boolean>[] {
+  const conditions = ownerConditions({ scope, filter });
   // Word for word as in the partial indexes.
   if (filter.isUnread === true) conditions.push(sql<boolean>`not ('seen' = any(m.flags))`);
   if (filter.isFlagged === true) conditions.push(sql<boolean>`'flagged' = any(m.flags)`);
@@ -243,7 +298,7 @@ async function walk(search: Search, wanted: Stretch): Promise<Walked> {
       : sql`${rowsInOrder} s cross join lateral (select * from messages where id = s.id offset 0) m`;
   const { rows } = await sql<FoundMessage>`
     select s.id, s.received_at::text as page_at from ${source}
-    where ${all([...otherConditions(search), ...(search.folders === undefined ? [] : sourceConditions(search))])}
+    where ${all([...otherConditions(search), ...(search.folders === undefined ? inFolder(search.filter) : sourceConditions(search))])}
     order by ${inOrder(search.order, "s.received_at", "s.id")} limit ${stretch.limit}
   `.execute(search.db);
   if (rows.length === stretch.limit) return { rows, end: undefined };
@@ -288,62 +343,93 @@ function untilCondition({ order }: Search, until: string | undefined, alias: str
   return [order === "newest" ? sql<boolean>`${at} >= ${until}::timestamptz` : sql<boolean>`${at} < ${until}::timestamptz`];
 }
 
-/** Everything behind the position that the index of words finds: at once if it is little, else month by month, more and more of them at a time. */
+/**
+ * What is behind the position and the index of words finds: at once if it is little, else in slices of months, each as wide as the one before says that
+ * the page needs. What they read in all is bounded, whatever of it is wanted.
+ */
 async function lookUp(
   search: Search,
   narrow: string,
-  { position, limit }: { readonly position: PageCursor; readonly limit: number },
+  { position, limit, isRare }: { readonly position: PageCursor; readonly limit: number; readonly isRare: boolean },
 ): Promise<Page<FoundMessage>> {
+  const { sliceMax, matchesMax, longWalk, scatter } = search.bounds;
   return inTransaction(search.db, async (trx) => {
     const here: Search = { ...search, db: trx };
     // Nothing but the index of words is left to the planner, which knows little of how often terms occur together.
-    await sql`set local enable_seqscan = off`.execute(trx);
-    const whole = await readSlice(here, narrow, position);
-    if (whole !== undefined) return { rows: whole.slice(0, limit), next: undefined };
+    await sql`select set_config('enable_seqscan', 'off', true), set_config('statement_timeout', ${String(search.bounds.sliceMs)}, true)`.execute(trx);
+    const whole = isRare ? await readSlice(here, narrow, position) : undefined;
+    if (whole !== undefined && whole.candidates <= sliceMax) return { rows: whole.found.slice(0, limit), next: undefined };
     const months = await monthsAhead(here, position);
     const found: FoundMessage[] = [];
+    let spent = whole?.candidates ?? 0;
     let width = 1;
-    let at = 0;
-    for (let slices = 0; at < months.length && found.length < limit; slices++) {
-      const slice = months.slice(at, at + width);
-      if (slices === search.bounds.slicesMax) return { rows: found, next: beginningOf(here, slice[0] ?? "") };
-      const terms = slice.map((month) => factsQuery(search.scope.customerId, [monthTerm(month)])).join(" | ");
-      const rows = await readSlice(here, `${narrow} & (${terms})`, position);
-      if (rows === undefined && width > 1) {
-        width = Math.ceil(width / 4);
+    for (let at = 0; at < months.length && found.length < limit; ) {
+      const { slice, terms } = sliceOf(months, at, width);
+      const [month = ""] = slice;
+      const start = at === 0 ? position : beginningOf(here, month);
+      if (at > 0 && spent > matchesMax) return { rows: found, next: start };
+      const within = [...terms].map((term) => factsQuery(search.scope.customerId, [term])).join(" | ");
+      const read = await readSlice(here, `${narrow} & (${within})`, start);
+      spent += read.candidates;
+      if (read.candidates > sliceMax && slice.length > 1) {
+        width = Math.ceil(slice.length / 4);
         continue;
       }
-      if (rows === undefined) {
+      if (read.candidates > sliceMax) {
         // So many in one month: they are found by walking through it.
-        const start = at === 0 ? position : beginningOf(here, slice[0] ?? "");
-        const walked = await walk(here, {
-          position: start,
-          budget: search.bounds.longWalk,
-          limit: limit - found.length,
-          until: endOf(here, slice[0] ?? ""),
-        });
+        const budget = search.folders === undefined ? longWalk : Math.ceil(longWalk / scatter);
+        const walked = await walk(here, { position: start, budget, limit: limit - found.length, until: endOf(here, month) });
         found.push(...walked.rows);
         if (walked.end !== undefined) return { rows: found, next: walked.end };
-      } else found.push(...rows);
+        spent += Math.ceil(longWalk / scatter);
+      } else found.push(...read.found);
       at += slice.length;
-      width *= 2;
+      width = nextWidth(slice.length, read, { needed: limit - found.length, sliceMax });
     }
     return { rows: found.slice(0, limit), next: undefined };
   });
 }
 
-/** The matches of a query for the index of words, in order; undefined if they are too many to be looked at. */
-async function readSlice(search: Search, query: string, position: PageCursor): Promise<readonly FoundMessage[] | undefined> {
-  const conditions = [...sourceConditions(search), ...otherConditions(search), ...timeConditions(search, position, "m.received_at", "m.id")];
-  const { folderId } = search.filter;
-  // Not EXISTS, of which the planner may make a set of everything in the folder. A role needs none: it is the message's own.
-  const inFolder =
-    folderId === undefined
-      ? []
-      : [sql<boolean>`(select true from message_locations l where l.message_id = m.id and l.folder_id = ${folderId} limit 1)`];
-  const { rows } = await sql<{ readonly candidates: number; readonly found: readonly FoundMessage[] }>`
+/**
+ * Some months, and the terms by which they are looked up: few by their own, more up to the end of a year by its. A year's term is read together with its
+ * months that lie behind already.
+ */
+function sliceOf(months: readonly string[], at: number, width: number) {
+  if (width <= 3) {
+    const slice = months.slice(at, at + width);
+    return { slice, terms: new Set(slice.map(monthTerm)) };
+  }
+  let end = at + Math.ceil(width / 2);
+  while (end < months.length && yearTerm(months[end] ?? "") === yearTerm(months[end - 1] ?? "")) end++;
+  const slice = months.slice(at, end);
+  return { slice, terms: new Set(slice.map(yearTerm)) };
+}
+
+/** As many months as will fill the page if they are like those before, as long as that is no slice that holds too much; never many more than before. */
+function nextWidth(width: number, read: Slice, { needed, sliceMax }: { readonly needed: number; readonly sliceMax: number }): number {
+  const perMonth = Math.max(read.candidates, 1) / width;
+  const foundPerMonth = Math.max(read.found.length, 0.5) / width;
+  const wanted = Math.min((1.5 * needed) / foundPerMonth, (0.6 * sliceMax) / perMonth);
+  return Math.max(1, Math.min(Math.ceil(wanted), 6 * width));
+}
+
+interface Slice {
+  /** Matches of the index, as far as they were read: more than a slice may hold says that it was too wide. */
+  readonly candidates: number;
+  readonly found: readonly FoundMessage[];
+}
+
+/** The matches of a query for the index of words, in order. */
+async function readSlice(search: Search, query: string, position: PageCursor): Promise<Slice> {
+  const conditions = [
+    ...sourceConditions(search),
+    ...otherConditions(search),
+    ...timeConditions(search, position, "m.received_at", "m.id"),
+    ...inFolder(search.filter),
+  ];
+  const { rows } = await sql<Slice>`
     with candidates as materialized (
-      select m.id, m.received_at, (${all([...conditions, ...inFolder])}) as is_wanted
+      select m.id, m.received_at, (${all(conditions)}) as is_wanted
       from (select * from messages where terms @@ ${query}::tsquery offset 0) m limit ${search.bounds.sliceMax + 1}
     )
     select (select count(*) from candidates) as candidates, coalesce((
@@ -351,8 +437,7 @@ async function readSlice(search: Search, query: string, position: PageCursor): P
       from candidates c where c.is_wanted
     ), '[]') as found
   `.execute(search.db);
-  const [answer] = rows;
-  return answer === undefined || answer.candidates > search.bounds.sliceMax ? undefined : answer.found;
+  return rows[0] ?? { candidates: 0, found: [] };
 }
 
 /** The months from the position to the other end of what there is, as `2026-11`, nearest first. */
@@ -361,7 +446,7 @@ async function monthsAhead(search: Search, position: PageCursor): Promise<readon
   const { rows } = await sql<{ readonly here: string; readonly there: string | null }>`
     select to_char(${position.at}::timestamptz at time zone 'UTC', 'YYYY-MM') as here,
       to_char(${away}(m.received_at) at time zone 'UTC', 'YYYY-MM') as there
-    from messages m where ${all(sourceConditions(search))}
+    from messages m where ${all(ownerConditions(search))}
   `.execute(search.db);
   const [here, there] = [monthNumber(rows[0]?.here ?? ""), monthNumber(rows[0]?.there ?? rows[0]?.here ?? "")];
   const step = search.order === "newest" ? -1 : 1;

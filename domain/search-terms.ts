@@ -81,7 +81,7 @@ export function toTermVector(customerId: CustomerId, { mailboxId, receivedAt, en
   if (snippet !== null) words.add(snippet);
   if (text !== null) words.add(text);
 
-  let vector = `'${tag}${mailboxTerm(mailboxId)}' '${tag}${monthTerm(receivedAt)}'`;
+  let vector = `'${tag}${mailboxTerm(mailboxId)}' '${tag}${monthTerm(receivedAt)}' '${tag}${yearTerm(receivedAt)}'`;
   if (attachments.some((attachment) => !attachment.isInline)) vector += ` '${tag}${attachmentTerm}'`;
   for (const { kind } of traits) vector += ` '${tag}${traitTerm(kind)}'`;
   for (const person of peopleOf(named)) vector += ` '${tag}${quoted(personTerm(person))}'`;
@@ -123,6 +123,11 @@ export function mailboxTerm(id: MailboxId): string {
 /** The month by which a search is cut into slices of time: `#2026-11`. */
 export function monthTerm(instant: string): string {
   return `#${instant.slice(0, 7)}`;
+}
+
+/** The year, for wider slices: a dozen months would each be read to their end, a year only where the words are. */
+export function yearTerm(instant: string): string {
+  return `#${instant.slice(0, 4)}`;
 }
 
 export const attachmentTerm = "!file";

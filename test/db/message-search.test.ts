@@ -17,8 +17,8 @@ let foreign: FilledMailbox;
 const customerId = newId("customer");
 
 /** Small enough that a few hundred messages go through every way of looking. */
-const tight: SearchBounds = { firstWalk: 20, longWalk: 40, sliceMax: 12, slicesMax: 30, foldersMax: 1 };
-const roomy: SearchBounds = { firstWalk: 10_000, longWalk: 10_000, sliceMax: 1_000, slicesMax: 30, foldersMax: 60 };
+const tight: SearchBounds = { firstWalk: 20, longWalk: 40, scatter: 2, sliceMax: 12, matchesMax: 60, sliceMs: 5_000, foldersMax: 1 };
+const roomy: SearchBounds = { firstWalk: 10_000, longWalk: 10_000, scatter: 1, sliceMax: 1_000, matchesMax: 10_000, sliceMs: 5_000, foldersMax: 60 };
 
 beforeAll(async () => {
   database = await createTestDatabase();
