@@ -5,13 +5,16 @@ import { join } from "node:path";
 import { Client, Connection, WithStartWorkflowOperation } from "@temporalio/client";
 import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
 import { createTransport } from "nodemailer";
+import { createCommands } from "../../api/temporal-commands.ts";
 import { saveCredentials } from "../../db/credentials.ts";
 import { type Database, openDatabase } from "../../db/database.ts";
 import { newId } from "../../db/ids.ts";
+import { insertMessageAction } from "../../db/message-actions.ts";
 import { migrate } from "../../db/migrate.ts";
+import { scopedTo } from "../../db/scope.ts";
 import { createWebhookEndpoint } from "../../db/webhook-endpoints.ts";
 import type { CustomerId, MailboxId } from "../../domain/ids.ts";
-import { defaultSyncSettings } from "../../domain/sync-settings.ts";
+import { defaultSyncSettings, type SyncSettings } from "../../domain/sync-settings.ts";
 import { readyMessage, spawnEntryPoint } from "../../embedded/entry-point.ts";
 import { freePort } from "../../embedded/ports.ts";
 import { startPostgres } from "../../embedded/postgres.ts";
@@ -77,6 +80,7 @@ async function record(): Promise<void> {
     EVERPOST_ENCRYPTION_KEYS: `${key.name}:${key.bytes.toString("base64")}`,
     EVERPOST_ALLOW_PRIVATE_NETWORKS: "127.0.0.0/8",
     EVERPOST_STATUS_POLL_SECONDS: "1",
+    EVERPOST_BLOB_DIR: join(dir, "blobs"),
     TEMPORAL_ADDRESS: temporal.address,
     TEMPORAL_NAMESPACE: temporal.namespace,
   };
@@ -127,6 +131,9 @@ async function record(): Promise<void> {
   await handleOf(client, live).result();
   await tools.save("mailbox-gone", workflowIds.mailbox(live));
 
+  await recordSettings(db, tools, { add, deliver, imapDir: imap.dir, env });
+  await recordRequests(db, tools, { add, deliver, imapDir: imap.dir, customerId });
+
   const connecting = await add({ port: silent });
   await start(client, connecting);
   await untilScheduled(client, connecting, "openMailbox");
@@ -173,6 +180,95 @@ async function record(): Promise<void> {
 
   await client.workflow.execute("housekeeping", { workflowId: "housekeeping-recorded", taskQueue: "mail" });
   await tools.save("housekeeping", "housekeeping-recorded");
+}
+
+interface Tools {
+  readonly client: Client;
+  readonly save: (name: string, id: string, runId?: string) => Promise<void>;
+}
+
+interface Mail {
+  readonly add: (options?: Partial<NewMailbox>) => Promise<MailboxId>;
+  readonly deliver: (email: string, count: number) => Promise<void>;
+  readonly imapDir: string;
+}
+
+/** Settings that change while the mailbox runs, are carried out, and end its being listened for; contents that are kept. */
+async function recordSettings(db: Database, { client, save }: Tools, { add, deliver, imapDir, env }: Mail & { readonly env: Readonly<Record<string, string>> }): Promise<void> {
+  const user = claimUser(imapDir);
+  await deliver(user.email, 3);
+  const id = await add(user);
+  await start(client, id);
+  await untilState(client, id, "LIVE");
+  await changeSync(db, client, id, { direction: "outbound" });
+  await changeSync(db, client, id, { direction: "both", excludePaths: ["Archive"] });
+  await save("mailbox-settled", workflowIds.mailbox(id));
+  await changeSync(db, client, id, { frequency: "hourly" });
+  await update(client, id, syncUpdate);
+  await until(async () => (await mailboxRow(db, id)).idle_shard === null, "nobody to listen", 60_000);
+  await save("mailbox-not-realtime", workflowIds.mailbox(id));
+
+  await startWorker({ ...env, EVERPOST_WORKER_ROLES: "content" });
+  await changeSync(db, client, id, { frequency: "realtime", content: "full" });
+  await deliver(user.email, 2);
+  await until(
+    async () => (await db.selectFrom("message_blobs").select("message_id").where("mailbox_id", "=", id).execute()).length >= 2,
+    "contents to be kept",
+    60_000,
+  );
+  await client.workflow.getHandle(workflowIds.keepContent(id)).result();
+  await save("keep-content", workflowIds.keepContent(id));
+}
+
+/** What the API has done for requests that wait. */
+async function recordRequests(
+  db: Database,
+  { client, save }: Tools,
+  { add, deliver, imapDir, customerId }: Mail & { readonly customerId: CustomerId },
+): Promise<void> {
+  const commands = createCommands({ client, taskQueuePrefix: "" });
+  const user = claimUser(imapDir);
+  await deliver(user.email, 2);
+  const id = await add(user);
+  await start(client, id);
+  await untilState(client, id, "LIVE");
+  const target = { id, customerId, provider: "imap" };
+  const messages = await db.selectFrom("messages").select("id").where("mailbox_id", "=", id).execute();
+  const items = messages.map((row) => ({ messageId: row.id, mailboxId: id, state: "queued" as const, problem: null }));
+  for (const action of [{ type: "setFlags", add: ["seen"], remove: [] }, { type: "move", to: { role: "archive" } }] as const) {
+    await insertMessageAction(scopedTo(db, { customerId, mailboxId: null }), { id: newId("messageAction"), customerId, mailboxId: id, action, whenAway: "queue" }, items);
+    await commands.carryOutActions([target]);
+  }
+  await client.workflow.getHandle(workflowIds.messageActions(id)).result();
+  await save("message-actions", workflowIds.messageActions(id));
+
+  await commands.changeFolder(id, { type: "create", path: "Example" }, "recorded");
+  await save("folder-change", "folder-change/recorded");
+  const folders = await db.selectFrom("folders").select("id").where("mailbox_id", "=", id).execute();
+  const counted = { mailboxId: id, folderIds: folders.map((folder) => folder.id), receivedFrom: Date.now() - 86_400_000 };
+  await commands.countFolders(counted, "recorded");
+  await save("folder-counts", "folder-counts/recorded");
+  const [message] = messages;
+  if (message === undefined) throw new Error("there is no message");
+  await commands.fetchText(message.id);
+  await save("message-text", workflowIds.messageText(message.id));
+}
+
+/** What a PATCH does, and waits until it was carried out. */
+async function changeSync(db: Database, client: Client, id: MailboxId, sync: Partial<SyncSettings>): Promise<void> {
+  const before = (await mailboxRow(db, id)).sync;
+  const wanted = JSON.stringify({ ...before, ...sync });
+  await db.updateTable("mailboxes").set({ sync: wanted, updated_at: new Date() }).where("id", "=", id).execute();
+  await handleOf(client, id).signal(settingsChangedSignal);
+  const isCarriedOut = async () => {
+    const row = await mailboxRow(db, id);
+    return JSON.stringify(row.settled_sync) === JSON.stringify(row.sync);
+  };
+  await until(isCarriedOut, "settings to be carried out", 60_000);
+}
+
+async function mailboxRow(db: Database, id: MailboxId) {
+  return db.selectFrom("mailboxes").selectAll().where("id", "=", id).executeTakeFirstOrThrow();
 }
 
 interface NewMailbox {

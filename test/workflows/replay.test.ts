@@ -28,11 +28,26 @@ afterAll(() => rmSync(changedDir, { recursive: true, force: true }));
 describe("histories of earlier releases", () => {
   it("are there for every state of a mailbox, the relay and the idle shard", () => {
     const states = saved.map(({ name }) => name.split("/").at(-1));
-    for (const state of ["connecting", "importing", "live", "paused", "failing", "waits-for-owner", "disconnected", "gone", "continued"]) {
+    for (const state of [
+      "connecting",
+      "importing",
+      "live",
+      "paused",
+      "failing",
+      "waits-for-owner",
+      "disconnected",
+      "gone",
+      "continued",
+      "settled",
+      "not-realtime",
+    ]) {
       expect(states).toContain(`mailbox-${state}.json`);
     }
     expect(states).toEqual(
-      expect.arrayContaining(["webhook-relay.json", "idle-shard.json", "housekeeping.json", "message-actions.json", "folder-change.json"]),
+      expect.arrayContaining([
+        ...["webhook-relay.json", "idle-shard.json", "housekeeping.json", "message-actions.json"],
+        ...["folder-change.json", "folder-counts.json", "keep-content.json", "message-text.json"],
+      ]),
     );
   });
 
