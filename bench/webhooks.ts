@@ -1,130 +1,258 @@
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { MockActivityEnvironment } from "@temporalio/testing";
+import { setTimeout as delay } from "node:timers/promises";
 import { sql } from "kysely";
-import pino from "pino";
-import { type DrainResult, webhookActivities } from "../activities/webhooks.ts";
 import type { Database } from "../db/database.ts";
 import { claimSleepingEndpoints, recordEvents } from "../db/events.ts";
 import { newId } from "../db/ids.ts";
 import { listDueDeliveries } from "../db/webhook-deliveries.ts";
 import { createWebhookEndpoint } from "../db/webhook-endpoints.ts";
-import type { CustomerId, WebhookEndpointId } from "../domain/ids.ts";
-import { createHostResolver } from "../network/resolve-host.ts";
-import { createDeliverer, type Deliverer } from "../webhooks/deliver.ts";
-import { newSigningSecret } from "../webhooks/sign.ts";
-import type { BenchContext, Benchmark } from "./harness.ts";
+import type { EventId, MailboxId, WebhookEndpointId } from "../domain/ids.ts";
+import { connectClient } from "../workers/connection.ts";
+import { createSignals } from "../workers/signals.ts";
+import { type BenchContext, type Benchmark, percentile } from "./harness.ts";
+import { type BenchCustomer, type BenchInstallation, startBenchInstallation } from "./installation.ts";
+import { type Receiver, startReceiver } from "./receiver.ts";
 
-/** To a receiver on this machine, beside the same posts from a plain loop. */
+/** Parts: relay, hanging, looks. Events from the outbox to a receiver on this machine, through Temporal, beside the same posts from a plain loop. */
+export const benchmark: Benchmark = {
+  name: "webhooks",
+  targets: { actionsPerEvent: { max: 0.1 }, hangingLossShare: { max: 0.1 } },
+  run,
+};
+
 const eventsAtScale1 = 5_000;
-const lanesTried = [1, 16, 1_000];
-const keyRing = [{ name: "bench", bytes: Buffer.alloc(32, 1) }];
+const mailboxesEach = 100;
+const keyRing = [{ name: "bench", bytes: Buffer.alloc(32, 7) }];
+/** How fast events come while their latency is taken. */
+const steadyPerSecond = 250;
+const endpointsBesideTheHanging = 9;
+/** After one that warms up: what they say is the middle one. */
+const rounds = 3;
+const patienceMs = 120_000;
 
-/** How fast a relay drains, and what a look for work costs, by lanes. */
-export const benchmark: Benchmark = { name: "webhooks", targets: {}, run };
+async function run(context: BenchContext): Promise<Readonly<Record<string, number>>> {
+  const { db, parts, scale } = context;
+  const count = Math.max(mailboxesEach, Math.round((eventsAtScale1 * scale) / mailboxesEach) * mailboxesEach);
+  const isWanted = (part: string) => parts.length === 0 || parts.includes(part);
+  const looks = isWanted("looks") ? await measureLooks(context, count * 20) : {};
+  if (!isWanted("relay") && !isWanted("hanging")) return looks;
 
-async function run({ db, progress, scale }: BenchContext): Promise<Readonly<Record<string, number>>> {
-  const eventsMax = Math.max(100, Math.round(eventsAtScale1 * scale));
-  const resolveHost = createHostResolver({ allowPrivateNetworks: ["127.0.0.0/8"] });
-  const deliverer = createDeliverer({ resolveHost });
-  const receiver = createServer((request, response) => request.resume().on("end", () => response.writeHead(204).end()));
-  await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`;
-
-  try {
-    const body = JSON.stringify({ id: newId("event"), type: "mailbox.recovered", data: {} });
-    const figures: Record<string, number> = {};
-    figures.plainLoop = await perSecond(eventsMax, async () => {
-      for (let i = 0; i < eventsMax; i++) await (await fetch(url, { method: "POST", body })).arrayBuffer();
-    });
-    figures.plainLoop16 = await perSecond(eventsMax, async () => {
-      let left = eventsMax;
-      const loop = async () => {
-        while (left-- > 0) await (await fetch(url, { method: "POST", body })).arrayBuffer();
-      };
-      await Promise.all(Array.from({ length: 16 }, loop));
-    });
-    for (const lanes of lanesTried) {
-      progress(`${lanes} lanes`);
-      const { endpointId, told } = await fill(db, url, lanes, eventsMax);
-      figures[`relay, ${lanes} lanes`] = await perSecond(told, async () => {
-        const { delivered } = await drain(db, deliverer, endpointId);
-        if (delivered !== told) throw new Error(`${delivered} of ${told} events were delivered`);
-      });
-    }
-    for (const [lanes, pending] of [
-      [1_000, eventsMax * 20],
-      [1, eventsMax * 20],
-    ] as const) {
-      const { customerId, endpointId } = await fill(db, url, lanes, pending);
-      await sql`analyze webhook_deliveries`.execute(db);
-      const look = { afterLane: "", busyLanes: [], lanesMax: 64, perLaneMax: 32, deliveriesMax: 400 };
-      figures[`ms a look, ${lanes} lanes`] = await milliseconds(() => listDueDeliveries(db, endpointId, look));
-      await db
-        .updateTable("webhook_deliveries")
-        .set({ next_attempt_at: sql<Date>`now() + interval '1 hour'` })
-        .where("endpoint_id", "=", endpointId)
-        .execute();
-      await sql`vacuum analyze webhook_deliveries`.execute(db);
-      figures[`ms a look, nothing due, ${lanes} lanes`] = await milliseconds(() => listDueDeliveries(db, endpointId, look));
-      figures[`ms a claim, nothing due, ${lanes} lanes`] = await milliseconds(() => claimSleepingEndpoints(db, customerId));
-    }
-    return figures;
-  } finally {
-    await deliverer.close();
-    receiver.closeAllConnections();
-    receiver.close();
-  }
-}
-
-interface Filled {
-  readonly customerId: CustomerId;
-  readonly endpointId: WebhookEndpointId;
-  /** The count, rounded up to the same number for each lane. */
-  readonly told: number;
-}
-
-async function fill(db: Database, url: string, lanes: number, count: number): Promise<Filled> {
-  const customerId = newId("customer");
-  await db.insertInto("customers").values({ id: customerId, name: "Bench" }).execute();
-  const mailboxIds = Array.from({ length: lanes }, () => newId("mailbox"));
-  const rows = mailboxIds.map((id) => ({ id, customer_id: customerId, email: `${id}@example.test`, provider: "memory", settings: "{}", sync: "{}" }));
-  await db.insertInto("mailboxes").values(rows).execute();
-  const settings = { url, description: "", eventTypes: null, mailboxIds: null, includesText: false };
-  const endpoint = await createWebhookEndpoint(db, keyRing, customerId, settings, [{ secret: newSigningSecret(), expiresAt: null }]);
-  const perLane = Math.ceil(count / lanes);
-  for (const mailboxId of mailboxIds) {
-    for (let told = 0; told < perLane; told += 1_000) {
-      const events = Array.from({ length: Math.min(1_000, perLane - told) }, () => ({ type: "mailbox.recovered" as const }));
-      await db.transaction().execute((trx) => recordEvents(trx, { customerId, mailboxId }, events));
-    }
-  }
-  return { customerId, endpointId: endpoint.id, told: perLane * lanes };
-}
-
-function drain(db: Database, deliverer: Deliverer, endpointId: WebhookEndpointId): Promise<DrainResult> {
-  const signals = {
-    wakeMailbox: async () => {},
-    wakeActions: async () => {},
-    startShard: async () => {},
-    keepContent: async () => {},
-    wakeRelay: async () => {},
+  await using everpost = await startBenchInstallation(context);
+  await using receiver = await startReceiver();
+  await everpost.startWorker();
+  const { client, close } = await connectClient({ ...everpost.temporal, taskQueuePrefix: "" });
+  const signals = createSignals(client, "");
+  const bench: WebhookBench = {
+    ...{ context, everpost, receiver },
+    async wake({ id }) {
+      for (const endpointId of await claimSleepingEndpoints(db, id)) await signals.wakeRelay(endpointId);
+    },
   };
-  const { drainEndpoint } = webhookActivities({
-    db,
-    keyRing,
-    log: pino({ level: "silent" }),
-    signals,
-    draining: new AbortController().signal,
-    deliverer,
-  });
-  return new MockActivityEnvironment().run(drainEndpoint, { endpointId }) as Promise<DrainResult>;
+  try {
+    return {
+      ...(isWanted("relay") ? { ...(await measurePlainLoops(bench, count)), ...(await measureRelay(bench, count)) } : {}),
+      ...(isWanted("hanging") ? await measureHanging(bench, count / 10) : {}),
+      ...looks,
+    };
+  } finally {
+    await close();
+  }
 }
 
-async function perSecond(count: number, work: () => Promise<void>): Promise<number> {
-  const started = performance.now();
-  await work();
-  return Math.round((count / (performance.now() - started)) * 1_000);
+interface WebhookBench {
+  readonly context: BenchContext;
+  readonly everpost: BenchInstallation;
+  readonly receiver: Receiver;
+  /** What a teller does after its commit. */
+  readonly wake: (customer: Pick<BenchCustomer, "id">) => Promise<void>;
+}
+
+/** What can be posted at all: one after the other, and as many at once as a relay has open. */
+async function measurePlainLoops({ receiver, context }: WebhookBench, count: number) {
+  const body = JSON.stringify({ id: newId("event"), type: "mailbox.recovered", data: {} });
+  const post = async () => (await fetch(receiver.url, { method: "POST", body })).arrayBuffer();
+  const loops = async (atOnce: number) => {
+    let left = count;
+    const loop = async () => {
+      while (left-- > 0) await post();
+    };
+    const started = performance.now();
+    await Promise.all(Array.from({ length: atOnce }, loop));
+    return perSecond(count, performance.now() - started);
+  };
+  const figures = { plainLoopPerSecond: await loops(1), plainLoop16PerSecond: await loops(16) };
+  context.progress(`a plain loop posts ${figures.plainLoopPerSecond} a second, 16 beside each other ${figures.plainLoop16PerSecond}`);
+  return figures;
+}
+
+/** A backlog, as fast as it goes; then events as they come, and how long each takes. */
+async function measureRelay(bench: WebhookBench, count: number): Promise<Readonly<Record<string, number>>> {
+  const { context, everpost, receiver } = bench;
+  const { db, progress } = context;
+  const received = new Map<string, number>();
+  receiver.onEvent = (_path, { id }, at) => void received.set(id, received.get(id) ?? at);
+  const subscribed = await subscribe(bench, receiver.url);
+
+  const drain = async () => {
+    const ids = await fillAsleep(db, [subscribed], count);
+    const started = performance.now();
+    await bench.wake(subscribed.customer);
+    await untilReceived(received, ids);
+    return perSecond(count, performance.now() - started);
+  };
+  await drain();
+  const actionsBefore = await everpost.countActions();
+  const rates: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    rates.push(await drain());
+    progress(`a backlog of ${count} events: ${rates.at(-1)} a second`);
+  }
+  const drainActions = (await everpost.countActions()) - actionsBefore;
+
+  const committed = new Map<EventId, number>();
+  const begun = performance.now();
+  const under: Promise<void>[] = [];
+  for (let number = 0; number < count; number += 1) {
+    await delay(Math.max(0, begun + (number / steadyPerSecond) * 1_000 - performance.now()));
+    under.push(
+      (async () => {
+        const [id] = await tell(db, subscribed, subscribed.mailboxIds[number % mailboxesEach] as MailboxId, 1);
+        if (id !== undefined) committed.set(id, performance.now());
+        await bench.wake(subscribed.customer);
+      })(),
+    );
+  }
+  await Promise.all(under);
+  const seconds = (performance.now() - begun) / 1_000;
+  await untilReceived(received, [...committed.keys()]);
+  const steadyActions = (await everpost.countActions()) - actionsBefore - drainActions;
+  const times = [...committed].map(([id, at]) => (received.get(id) ?? Number.NaN) - at);
+  progress(`${Math.round(count / seconds)} events a second as they come: ${steadyActions} actions`);
+  return {
+    eventsPerSecond: middle(rates),
+    steadyPerSecond: Math.round(count / seconds),
+    p50Ms: percentile(times, 0.5),
+    p95Ms: percentile(times, 0.95),
+    actionsPerEvent: Math.round(((drainActions + steadyActions) / (count * (rounds + 1))) * 10_000) / 10_000,
+    backlogActionsPerEvent: Math.round((drainActions / (count * rounds)) * 10_000) / 10_000,
+    steadyActionsPerEvent: Math.round((steadyActions / count) * 10_000) / 10_000,
+  };
+}
+
+/** Nine endpoints of nine customers with a backlog each: beside a tenth with nothing to send, and beside a tenth whose receiver never answers. */
+async function measureHanging(bench: WebhookBench, count: number): Promise<Readonly<Record<string, number>>> {
+  const { context, receiver } = bench;
+  const { db, progress } = context;
+  receiver.hangingPath = "/hanging";
+  const received = new Map<string, number>();
+  receiver.onEvent = (_path, { id }, at) => void received.set(id, at);
+  const good: Subscribed[] = [];
+  for (let n = 0; n < endpointsBesideTheHanging; n += 1) good.push(await subscribe(bench, receiver.url));
+  const round = async (isBesideHanging: boolean) => {
+    const bad = await subscribe(bench, `${receiver.url}${receiver.hangingPath}`);
+    if (isBesideHanging) await fillAsleep(db, [bad], count);
+    const ids = await fillAsleep(db, good, count);
+    const started = performance.now();
+    // The hanging one first, so that it holds what it can get when the others begin.
+    await bench.wake(bad.customer);
+    await Promise.all(good.map(({ customer }) => bench.wake(customer)));
+    await untilReceived(received, ids);
+    const rate = perSecond(ids.length, performance.now() - started);
+    await db.updateTable("webhook_endpoints").set({ is_enabled: false }).where("id", "=", bad.endpointId).execute();
+    return rate;
+  };
+  const rates: { readonly alone: number; readonly beside: number }[] = [];
+  for (let n = 0; n <= rounds; n += 1) {
+    const taken = { alone: await round(false), beside: await round(true) };
+    progress(`nine endpoints: ${taken.alone} a second, ${taken.beside} beside one that hangs`);
+    rates.push(taken);
+  }
+  const measured = rates.slice(1);
+  const [alone, beside] = [middle(measured.map((rate) => rate.alone)), middle(measured.map((rate) => rate.beside))];
+  return { nineEndpointsPerSecond: alone, besideHangingPerSecond: beside, hangingLossShare: Math.round((1 - beside / alone) * 1_000) / 1_000 };
+}
+
+interface Subscribed {
+  readonly customer: Pick<BenchCustomer, "id">;
+  readonly endpointId: WebhookEndpointId;
+  readonly mailboxIds: readonly MailboxId[];
+}
+
+/** A customer with an endpoint, and mailboxes that nobody looks after: their events are made here. */
+async function subscribe({ context, everpost }: WebhookBench, url: string): Promise<Subscribed> {
+  const customer = await everpost.newCustomer();
+  const endpointId = await customer.subscribe(url, "mailbox.recovered");
+  return { customer, endpointId, mailboxIds: await newMailboxes(context.db, customer, mailboxesEach) };
+}
+
+async function newMailboxes(db: Database, customer: Subscribed["customer"], count: number): Promise<readonly MailboxId[]> {
+  const ids = Array.from({ length: count }, () => newId("mailbox"));
+  const values = ids.map((id) => ({
+    ...{ id, customer_id: customer.id, email: `${id}@example.test`, provider: "memory", settings: "{}", sync: "{}", is_paused: true },
+  }));
+  await db.insertInto("mailboxes").values(values).execute();
+  return ids;
+}
+
+/** A backlog for relays that sleep: one that is awake would begin with it before the clock does. */
+async function fillAsleep(db: Database, all: readonly Subscribed[], count: number): Promise<readonly EventId[]> {
+  const endpointIds = all.map(({ endpointId }) => endpointId);
+  const isAnyAwake = () =>
+    db.selectFrom("webhook_endpoints").select("id").where("id", "in", endpointIds).where("is_awake", "=", true).limit(1).executeTakeFirst();
+  while ((await isAnyAwake()) !== undefined) await delay(50);
+  const ids: EventId[] = [];
+  for (const each of all) ids.push(...(await fill(db, each, count)));
+  return ids;
+}
+
+/** As many events for each mailbox, told to nobody yet. */
+async function fill(db: Database, subscribed: Subscribed, count: number): Promise<readonly EventId[]> {
+  const each = Math.ceil(count / subscribed.mailboxIds.length);
+  const ids: EventId[] = [];
+  for (const mailboxId of subscribed.mailboxIds) {
+    for (let told = 0; told < each; told += 1_000) ids.push(...(await tell(db, subscribed, mailboxId, Math.min(1_000, each - told))));
+  }
+  return ids;
+}
+
+function tell(db: Database, { customer }: Pick<Subscribed, "customer">, mailboxId: MailboxId, count: number): Promise<readonly EventId[]> {
+  const events = Array.from({ length: count }, () => ({ type: "mailbox.recovered" as const }));
+  return db.transaction().execute((trx) => recordEvents(trx, { customerId: customer.id, mailboxId }, events));
+}
+
+async function untilReceived(received: ReadonlyMap<string, number>, ids: readonly EventId[]): Promise<void> {
+  const deadline = performance.now() + patienceMs;
+  while (ids.some((id) => !received.has(id))) {
+    if (performance.now() > deadline) throw new Error(`${ids.filter((id) => !received.has(id)).length} of ${ids.length} events were not delivered`);
+    await delay(5);
+  }
+}
+
+/** What a relay pays to look for work where much is pending, by lanes. */
+async function measureLooks({ db, progress }: BenchContext, pending: number): Promise<Readonly<Record<string, number>>> {
+  const figures: Record<string, number> = {};
+  for (const lanes of [1_000, 1]) {
+    progress(`looks for work among ${pending} deliveries in ${lanes} lanes`);
+    const customerId = newId("customer");
+    await db.insertInto("customers").values({ id: customerId, name: "Bench" }).execute();
+    const settings = { url: "http://127.0.0.1:1/", description: "", eventTypes: null, mailboxIds: null, includesText: false };
+    const { id: endpointId } = await createWebhookEndpoint(db, keyRing, customerId, settings, []);
+    const customer = { id: customerId };
+    await fill(db, { customer, endpointId, mailboxIds: await newMailboxes(db, customer, lanes) }, pending);
+    await sql`analyze webhook_deliveries`.execute(db);
+    const look = { afterLane: "", busyLanes: [], lanesMax: 64, perLaneMax: 32, deliveriesMax: 400 };
+    figures[`lookMs${lanes}Lanes`] = await milliseconds(() => listDueDeliveries(db, endpointId, look));
+    await db
+      .updateTable("webhook_deliveries")
+      .set({ next_attempt_at: sql<Date>`now() + interval '1 hour'` })
+      .where("endpoint_id", "=", endpointId)
+      .execute();
+    await sql`vacuum analyze webhook_deliveries`.execute(db);
+    figures[`lookNothingDueMs${lanes}Lanes`] = await milliseconds(() => listDueDeliveries(db, endpointId, look));
+    figures[`claimNothingDueMs${lanes}Lanes`] = await milliseconds(() => claimSleepingEndpoints(db, customerId));
+    // Nothing of it may be looked after when the worker starts.
+    await db.updateTable("webhook_endpoints").set({ is_enabled: false }).where("id", "=", endpointId).execute();
+  }
+  return figures;
 }
 
 /** The median of ten. */
@@ -135,5 +263,13 @@ async function milliseconds(work: () => Promise<unknown>): Promise<number> {
     await work();
     times.push(performance.now() - started);
   }
-  return Math.round((times.sort((a, b) => a - b)[5] ?? 0) * 10) / 10;
+  return percentile(times, 0.5);
+}
+
+function perSecond(count: number, ms: number): number {
+  return Math.round((count / ms) * 1_000);
+}
+
+function middle(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
