@@ -5,6 +5,7 @@ import type { Database } from "../db/database.ts";
 import { newId } from "../db/ids.ts";
 import {
   countPendingContent,
+  type FetchedContent,
   hasContentWork,
   isListing,
   listPendingContent,
@@ -109,21 +110,38 @@ type Placed = PendingContent & { readonly path: string; readonly ref: string };
 /** Once through what waits, newest first; what comes meanwhile is for the next pass. */
 async function keepPass(keeper: Keeper, isOver: () => boolean, max?: number): Promise<{ readonly kept: number; readonly failed: number }> {
   const counts = { kept: 0, failed: 0 };
-  // One group is stored while the next one is looked up and fetched: server, threads and database work at the same time.
-  let storing: Promise<void> = Promise.resolve();
-  for await (const group of pendingGroups(keeper, counts, max)) {
-    const fetched = await fetchGroup(keeper, group);
-    await storing;
-    storing = storeGroup(keeper, group, fetched).then(({ kept, failed }) => {
-      counts.kept += kept;
-      counts.failed += failed;
-    });
+  // One group is committed while the next one is parsed and put and the one after it is fetched: database, threads, disk and server work at the same time,
+  // and no more than two groups are in memory whole.
+  let preparing: Promise<FetchedContent> | undefined;
+  let committing: Promise<void> = Promise.resolve();
+  const passOn = async () => {
+    const prepared = await preparing;
+    await committing;
+    if (prepared !== undefined) committing = commit(keeper, prepared, counts);
     // Awaited in the next round; until then a failure of it must not count as unhandled.
-    storing.catch(() => {});
-    if (isOver()) break;
+    committing.catch(() => {});
+  };
+  try {
+    for await (const group of pendingGroups(keeper, counts, max)) {
+      const fetched = await fetchGroup(keeper, group);
+      await passOn();
+      preparing = prepareGroup(keeper, group, fetched);
+      preparing.catch(() => {});
+      if (isOver()) break;
+    }
+    await passOn();
+    await committing;
+  } finally {
+    // Whoever tries again finds nobody at work.
+    await Promise.allSettled([preparing, committing]);
   }
-  await storing;
   return counts;
+}
+
+async function commit({ db, keyRing, mailbox, target }: Keeper, prepared: FetchedContent, counts: { kept: number; failed: number }): Promise<void> {
+  await saveFetchedContent(db, keyRing, mailbox, target, prepared);
+  counts.kept += prepared.kept.length;
+  counts.failed += prepared.failed.length;
 }
 
 async function* pendingGroups(keeper: Keeper, counts: { failed: number }, max = Number.POSITIVE_INFINITY): AsyncGenerator<Group> {
@@ -230,7 +248,8 @@ interface Kept {
   readonly blobs: readonly MessageBlob[];
 }
 
-async function storeGroup(keeper: Keeper, group: Group, fetched: Fetched) {
+/** Parses what was fetched of a group, and puts what is kept of it into the store. */
+async function prepareGroup(keeper: Keeper, group: Group, fetched: Fetched): Promise<FetchedContent> {
   const { target, db } = keeper;
   const keys = new KeyPool();
   await announceBlobs(db, keys.reserve(group.reduce((count, message) => count + blobCount(message, target), 0)));
@@ -248,14 +267,13 @@ async function storeGroup(keeper: Keeper, group: Group, fetched: Fetched) {
   const failed: MessageId[] = [];
   for (const [index, result] of results.entries()) (result === undefined ? failed : kept).push((group[index] as Placed).id);
   const had = results.filter((result) => result !== undefined);
-  await saveFetchedContent(db, keeper.keyRing, keeper.mailbox, target, {
+  return {
     kept,
     failed,
     previews: had.flatMap(({ preview }) => preview ?? []),
     texts: had.flatMap(({ text }) => text ?? []),
     blobs: had.flatMap(({ blobs }) => blobs),
-  });
-  return { kept: kept.length, failed: failed.length };
+  };
 }
 
 /** One message that is gone, or that the server cannot give, does not keep the others from being kept, as long as the connection lives. */

@@ -13,15 +13,27 @@ import { BlobMissing, type BlobStore } from "./store.ts";
 export function folderBlobStore(dir: string): BlobStore {
   const fileOf = (key: BlobKey) => {
     const shard = createHash("sha256").update(key).digest("hex");
-    // 65,536 directories: with ten million blobs, some 150 files in each.
-    return join(dir, shard.slice(0, 2), shard.slice(2, 4), key);
+    // 256 directories: with ten million blobs some 40,000 files in each, and few enough that a first sync soon has made them all.
+    return join(dir, shard.slice(0, 2), key);
+  };
+  const made = new Set<string>();
+  const makeDirectory = async (folder: string) => {
+    if (made.has(folder)) return;
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await syncDirectory(dir);
+    made.add(folder);
   };
   return {
     async put(key, bytes, { signal } = {}) {
       const file = fileOf(key);
-      await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+      const folder = dirname(file);
+      await makeDirectory(folder);
       const unfinished = `${file}.${randomBytes(6).toString("hex")}.tmp`;
-      const handle = await open(unfinished, "wx", 0o600);
+      const handle = await open(unfinished, "wx", 0o600).catch((error: unknown) => {
+        // Somebody cleaned up behind us: the next attempt makes it anew.
+        if (isAbsent(error)) made.delete(folder);
+        throw error;
+      });
       try {
         for await (const piece of bytes) {
           signal?.throwIfAborted();
@@ -35,7 +47,7 @@ export function folderBlobStore(dir: string): BlobStore {
         await unlink(unfinished).catch(() => {});
         throw error;
       }
-      await syncDirectory(dirname(file));
+      await syncDirectory(folder);
     },
     async open(key, range) {
       const stream = createReadStream(fileOf(key), range === undefined ? {} : { start: range.first, end: range.last });
