@@ -22,7 +22,7 @@ import type { ListingProgress, ScopeState } from "../domain/sync.ts";
 import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import { findRenames } from "./find-renames.ts";
-import { isFoldersOwn, ownerOf, textsOf } from "./pages.ts";
+import { isFoldersOwn, isRefusedForNow, ownerOf, textsOf } from "./pages.ts";
 import { retrySkipped } from "./retry-skipped.ts";
 
 export interface FetchChangesInput {
@@ -179,9 +179,19 @@ async function readFolders(
   );
   const { folders, gone } = await foldersToRead(deps.db, provider, awake, input, signal);
   const outcomes = [];
+  const refusals: MailError[] = [];
   for (const folder of folders) {
-    outcomes.push(await readFolder(deps, mailbox, provider, folder, input.isThorough || folder.heldSince !== null, signal));
+    try {
+      outcomes.push(await readFolder(deps, mailbox, provider, folder, input.isThorough || folder.heldSince !== null, signal));
+    } catch (error) {
+      if (!isRefusedForNow(error) || !provider.isUsable()) throw error;
+      await recordFolderProblem(deps.db, folder.id, toProblem(error, new Date().toISOString()));
+      refusals.push(error);
+      outcomes.push("unreadable");
+    }
   }
+  // A server that is out of order refuses all; one that answers for other folders has one that is damaged.
+  if (refusals[0] !== undefined && refusals.length === awake.length) throw refusals[0];
   if (input.paths !== null && folders.length > 0) await countFolders(deps.db, mailbox, provider, input.paths, signal);
   const more = outcomes.includes("more");
   const unread = resting.length + outcomes.filter((outcome) => outcome === "unreadable").length;

@@ -1,7 +1,7 @@
 import type { WorkMailbox } from "../db/mailbox-state.ts";
 import type { PageOwner, PageRules, PageTexts } from "../db/store-page.ts";
 import { contentTarget, keepsAnything } from "../domain/content-plan.ts";
-import type { MailError } from "../domain/errors.ts";
+import { MailError } from "../domain/errors.ts";
 import type { RemoteMessage } from "../domain/message.ts";
 import { isMessageWanted, keptFrom } from "../domain/sync-settings.ts";
 import { makeSnippet } from "../mime/snippet.ts";
@@ -61,4 +61,9 @@ export async function textsOf(
 /** Whether a failure is one folder's alone: the account and its other folders are as they were. */
 export function isFoldersOwn(error: MailError): boolean {
   return error.code === "permission_denied" || error.code === "invalid_response" || error.code === "rejected";
+}
+
+/** A server that answers that it cannot just now, as for a folder whose files it cannot read: one folder's trouble, if others can be read. */
+export function isRefusedForNow(error: unknown): error is MailError {
+  return error instanceof MailError && error.code === "unavailable" && error.serverSaid !== undefined;
 }

@@ -10,6 +10,29 @@ beforeAll(async () => {
 });
 afterAll(() => engine[Symbol.asyncDispose]());
 
+describe("a server that is out of order", () => {
+  it("fails the look if it refuses every folder, and stops one folder alone if it refuses one [row 71]", async () => {
+    const { id, server } = await addMemoryMailbox(engine);
+    server.createFolder("Project");
+    await connect(engine, id);
+    const refusal = new MailError("unavailable", { doing: "testing", serverSaid: "NO [SERVERBUG] Internal error" });
+    const folders = [...server.folders.values()];
+    for (const folder of folders) {
+      server.append(folder.path, memoryMail(folder.path));
+      folder.failure = refusal;
+    }
+    await expect(fetchAndTell(engine, id)).rejects.toMatchObject({ type: "unavailable" });
+    for (const folder of folders) if (folder.path === "INBOX") folder.failure = undefined;
+    await fetchAndTell(engine, id);
+    expect(await toldOf(engine, id)).toEqual(["created INBOX"]);
+    expect(await folderOf(engine, id, "Project")).toMatchObject({ problem: { code: "unavailable" } });
+    for (const folder of folders) folder.failure = undefined;
+    await fetchAndTell(engine, id);
+    expect(await toldOf(engine, id)).toEqual(["created INBOX", "created Project"]);
+    expect(await folderOf(engine, id, "Project")).toMatchObject({ problem: null });
+  });
+});
+
 describe("a folder that is renamed", () => {
   it("stays the same folder with its messages: one event says so, none is told or read again", async () => {
     const mailbox = await engine.addMailbox();
