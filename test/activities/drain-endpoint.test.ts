@@ -103,7 +103,7 @@ describe("drainEndpoint", () => {
     expect(body).toMatchObject({ type: "mailbox.recovered", mailboxId: mailbox(1), account: "agent-1", sequence: 1, data: {} });
   });
 
-  it("repeats a failed head after its pause, before what follows in its lane, while other lanes go on", async () => {
+  it("repeats a failed head after its pause, before what follows in its lane, while other lanes go on [row 107]", async () => {
     let failures = 2;
     await using receiver = await startReceiver((got, response) => {
       if (JSON.parse(got.body).mailboxId === mailbox(0) && failures-- > 0) response.writeHead(503).end();
@@ -150,7 +150,7 @@ describe("drainEndpoint", () => {
     expect(await draining).toMatchObject({ delivered: 5, failed: 1 });
   });
 
-  it("delivers again, under the same webhook-id and in order, what a killed run had not written down", async () => {
+  it("delivers again, under the same webhook-id and in order, what a killed run had not written down [row 107]", async () => {
     await using receiver = await startReceiver();
     const { id } = await createEndpoint(test.db, customerId, receiver.url);
     await tell(test.db, customerId, mailbox(0), 3);

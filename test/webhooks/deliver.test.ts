@@ -127,7 +127,7 @@ describe("createDeliverer", () => {
     expect(await deliverer().deliver(post(receiver))).toMatchObject({ kind: "retry", status: null, error: "the connection was closed" });
   });
 
-  it("refuses a private address without connecting", async () => {
+  it("refuses a private address without connecting [row 108]", async () => {
     await using receiver = await startReceiver();
     const closed = deliverer({ resolveHost: createHostResolver({ allowPrivateNetworks: [] }) });
     for (const host of ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1"]) {
@@ -136,7 +136,7 @@ describe("createDeliverer", () => {
     expect(receiver.connections()).toBe(0);
   });
 
-  it("connects to the address that was judged although the name answers differently the next time", async () => {
+  it("connects to the address that was judged although the name answers differently the next time [row 108]", async () => {
     await using receiver = await startReceiver();
     const answers = [["127.0.0.1"], ["10.0.0.1"]];
     const asked: string[] = [];
