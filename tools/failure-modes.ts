@@ -14,6 +14,11 @@ const noSending = "Everpost does not send mail yet";
 
 /** A row belongs here when somebody's mail was lost, doubled or stuck by it. The numbers are names: they stay when rows are added or leave. */
 const failureModes: Readonly<Record<string, readonly FailureMode[]>> = {
+  Counting: [
+    { row: 16, failure: "mail is missing while the account shows as active", instead: "counts are compared every day" },
+    { row: 17, failure: "an error while listing is taken for an empty list, and everything is deleted", instead: "nothing is removed" },
+    { row: 44, failure: "some mail is missing for months", instead: "counts are reconciled folder by folder" },
+  ],
   IMAP: [
     { row: 20, failure: "Gmail over IMAP with All Mail hidden", instead: "a clear error that names the setting" },
     {
