@@ -116,18 +116,33 @@ function cell(text: string): string {
 const marker = /\[row (\d+)\]/g;
 /** A title as it stands in the source, in any of the three quotes. */
 const titles = /(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`)/g;
+/** What a group of tests is about: their titles go on from there. */
+const groups = /^( *)describe\b.*?(["'`])(.*?)\2,/gm;
 
 function findProofs(): ReadonlyMap<number, readonly Proof[]> {
   const proofs = new Map<number, Proof[]>();
   for (const file of globSync("test/**/*.ts", { cwd: root }).sort()) {
-    for (const [quoted] of readFileSync(new URL(`../${file}`, import.meta.url), "utf8").matchAll(titles)) {
+    const text = readFileSync(new URL(`../${file}`, import.meta.url), "utf8");
+    for (const { 0: quoted, index } of text.matchAll(titles)) {
       for (const [, row] of quoted.matchAll(marker)) {
-        const proof = { title: quoted.slice(1, -1).replace(marker, "").replace(/\s+/g, " ").trim(), file };
-        proofs.set(Number(row), [...(proofs.get(Number(row)) ?? []), proof]);
+        const title = [...groupsAround(text, index), quoted.slice(1, -1)].join(" ").replace(marker, "").replace(/\s+/g, " ").trim();
+        proofs.set(Number(row), [...(proofs.get(Number(row)) ?? []), { title, file }]);
       }
     }
   }
   return proofs;
+}
+
+/** Titles of the groups that a place in a file lies in, outermost first, as far as indentation tells. */
+function groupsAround(text: string, index: number): readonly string[] {
+  const indentOf = (at: number) => /^ */.exec(text.slice(text.lastIndexOf("\n", at - 1) + 1))?.[0].length ?? 0;
+  const around: { indent: number; title: string }[] = [];
+  for (const match of text.slice(0, index).matchAll(groups)) {
+    const [, indent = "", , title = ""] = match;
+    while ((around.at(-1)?.indent ?? -1) >= indent.length) around.pop();
+    around.push({ indent: indent.length, title });
+  }
+  return around.filter(({ indent }) => indent < indentOf(index)).map(({ title }) => title);
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
