@@ -136,6 +136,9 @@ function singleFigures(
   const all = [...sent.values()];
   figures.singleLost = all.filter(({ toldAt }) => toldAt.length === 0).length;
   figures.singleUnheardByIdle = all.filter(({ heardAt }) => Number.isNaN(heardAt)).length;
+  figures.singleLastMs = Math.round(
+    Math.max(...all.filter(({ toldAt }) => toldAt.length > 0).map(({ toldAt, acceptedAt }) => (toldAt[0] ?? 0) - acceptedAt)),
+  );
   for (const { name } of groups) {
     const messages = all.filter(({ scenario, toldAt }) => scenario === name && toldAt.length > 0);
     const told = messages.map(({ toldAt, acceptedAt }) => (toldAt[0] ?? 0) - acceptedAt);
