@@ -107,6 +107,28 @@ describe("the previews of a first sync", () => {
     expect(await keep(mailbox.id)).toEqual({ kept: 1, failed: 0, more: false });
     expect(await previewsOf(mailbox.id)).toEqual({ moved: "See the attachment." });
   });
+
+  it("are fetched of a message that was deleted before it had one, and came back", async () => {
+    const source = withParts("back", []);
+    const mailbox = await listed({}, [source], []);
+    const ref = { mailboxId: mailbox.id };
+    await withClient(mailbox, async (client) => {
+      await client.mailboxOpen("INBOX");
+      await client.messageDelete("1", { uid: true });
+    });
+    await engine.run((run) => run.fetchChanges({ ...ref, paths: null, isThorough: true }));
+    // As classifyMessages leaves it once the deletion is proved.
+    await engine.db
+      .updateTable("messages")
+      .set({ is_deleted: true, state: "settled", missing_since: null, content_state: null, main_folder_id: null, main_ref: null })
+      .where("mailbox_id", "=", mailbox.id)
+      .execute();
+    await append(mailbox, "Other", [source]);
+    await engine.run((run) => run.fetchChanges({ ...ref, paths: null, isThorough: false }));
+    await engine.run((run) => run.classifyMessages({ ...ref, isSearchComplete: true }));
+    expect(await keep(mailbox.id)).toEqual({ kept: 1, failed: 0, more: false });
+    expect(await previewsOf(mailbox.id)).toEqual({ back: "See the attachment." });
+  });
 });
 
 describe("a change of what is kept", () => {
