@@ -1,30 +1,53 @@
-import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, globSync } from "node:fs";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { bundleWorkflowCode, type WorkflowBundleOption } from "@temporalio/worker";
+import { promisify } from "node:util";
+import { bundleWorkflowCode } from "@temporalio/worker";
 
 const root = resolve(import.meta.dirname, "..");
-const workflowsPath = join(root, "workflows", "index.ts");
 const builtPath = join(root, "build", "workflow-bundle.js");
 
 /** The workflows' code as one file, which every worker of a release runs. */
 export async function buildBundle(): Promise<string> {
-  const { code } = await bundleWorkflowCode({ workflowsPath, logger: silent });
+  const { code } = await bundleWorkflowCode({ workflowsPath: join(root, "workflows", "index.ts"), logger: silent });
   return code;
 }
 
-/** The bundle that `npm run build` made, for images; otherwise it is made now, which takes a second. */
-export async function loadBundle(): Promise<WorkflowBundleOption> {
+/**
+ * The bundle that `npm run build` made, for images. Elsewhere the one of today's sources, made if it is not there: by a process of its own, because
+ * bundling takes 300 MB and seconds, which a worker would keep from then on and lose at each of its starts.
+ */
+export async function loadBundle(): Promise<{ readonly codePath: string }> {
   if (process.env["NODE_ENV"] === "production" && existsSync(builtPath)) return { codePath: builtPath };
-  return { code: await buildBundle() };
+  const path = join(root, "build", `workflow-bundle-${await fingerprint()}.js`);
+  if (!existsSync(path)) await promisify(execFile)(process.execPath, [import.meta.filename, path], { cwd: root });
+  return { codePath: path };
+}
+
+/** Changes with everything that can be in a bundle: what workflows may import (ARCHITECTURE.md), the packages, and how it is made. */
+async function fingerprint(): Promise<string> {
+  const files = [...globSync("{workflows,domain}/**/*.ts", { cwd: root }).sort(), "package-lock.json", "workers/bundle.ts"];
+  const hash = createHash("sha256");
+  for (const file of files) hash.update(`${file}\0`).update(await readFile(join(root, file)));
+  return hash.digest("hex").slice(0, 16);
+}
+
+/** Never seen half written: workers that start at once may all make it. */
+async function write(path: string, code: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const unfinished = `${path}.${process.pid}`;
+  await writeFile(unfinished, code);
+  await rename(unfinished, path);
 }
 
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const path = process.argv[2] ?? builtPath;
   const code = await buildBundle();
-  await mkdir(join(root, "build"), { recursive: true });
-  await writeFile(builtPath, code);
-  console.log(`Wrote build/workflow-bundle.js (${Math.round(code.length / 1024)} kB).`);
+  await write(path, code);
+  console.log(`Wrote build/${basename(path)} (${Math.round(code.length / 1024)} kB).`);
 }
