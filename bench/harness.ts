@@ -30,6 +30,8 @@ export interface BenchContext {
   readonly parts: readonly string[];
   /** `BENCH_SCALE`: 1 is what the published figures are measured at. */
   readonly scale: number;
+  /** What must not outlive the run, however it ends: done last first, and safe to do twice. */
+  readonly atEnd: (end: () => Promise<void>) => void;
   /** Says on standard error how far it is; the last line replaces the one before on a terminal. */
   readonly progress: (line: string) => void;
 }
@@ -51,19 +53,22 @@ export async function runBenchmark({ name, targets, run }: Benchmark): Promise<b
     settings: { shared_buffers: "1GB", max_wal_size: "4GB" },
   });
   const db = openDatabase({ url: postgres.url, poolMax: 10 });
-  // Ctrl-C ends with the same tidying: the process would leave PostgreSQL behind.
+  // Ctrl-C ends with the same tidying: the process would leave its servers behind.
+  const endings: (() => Promise<void>)[] = [];
+  const atEnd: BenchContext["atEnd"] = (end) => void endings.push(end);
   const interrupted = new Promise<never>((_resolve, reject) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => reject(new Error(`ended by ${signal}`)));
   });
   try {
     await migrate(db);
     const started = performance.now();
-    const context = { db, databaseUrl: postgres.url, postgresPid: postgres.pid, folder, profileDir, parts, scale, progress };
+    const context = { db, databaseUrl: postgres.url, postgresPid: postgres.pid, folder, profileDir, parts, scale, atEnd, progress };
     const figures = await Promise.race([run(context), interrupted]);
     const seconds = Math.round((performance.now() - started) / 1000);
     const { rows } = await sql<{ server_version: string }>`show server_version`.execute(db);
     return report({ name, targets, figures, scale, seconds, isWhole: parts.length === 0, postgresVersion: rows[0]?.server_version ?? "" });
   } finally {
+    for (const end of endings.toReversed()) await end();
     await db.destroy();
     await postgres.stop();
     if (kept === undefined) rmSync(folder, { recursive: true, force: true });

@@ -55,6 +55,7 @@ export async function startBenchInstallation(context: BenchContext, { hibernates
   const stopAll = async () => {
     for (const stop of stops.toReversed()) await stop();
   };
+  context.atEnd(stopAll);
   try {
     const mailDir = join(folder, "dovecot");
     mkdirSync(mailDir, { recursive: true, mode: 0o711 });
