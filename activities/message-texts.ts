@@ -1,6 +1,7 @@
 import { Context } from "@temporalio/activity";
 import { findWorkMailbox } from "../db/mailbox-state.ts";
-import { findSource, saveMessageTexts } from "../db/message-texts.ts";
+import { listPlaces } from "../db/message-places.ts";
+import { saveMessageTexts } from "../db/message-texts.ts";
 import { MailError } from "../domain/errors.ts";
 import type { MessageId } from "../domain/ids.ts";
 import { parseSource } from "../mime/parse-source.ts";
@@ -16,7 +17,7 @@ export function messageTextActivities({ db }: ActivityDependencies, sessions: Se
   return {
     async fetchText({ messageId }: { readonly messageId: MessageId }): Promise<void> {
       const signal = Context.current().cancellationSignal;
-      const source = await findSource(db, messageId);
+      const [source] = await listPlaces(db, messageId);
       const mailbox = source === undefined ? undefined : await findWorkMailbox(db, source.mailboxId);
       if (source === undefined || mailbox === undefined) throw new MailError("not_found", { doing: `reading ${messageId}` });
       const bytes = await sessions.use(mailbox, async (provider) => {

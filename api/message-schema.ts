@@ -6,7 +6,8 @@ import { directions } from "../domain/message.ts";
 import { traitKinds } from "../domain/traits.ts";
 import { idSchema, instantOut } from "./schemas.ts";
 
-export const addressesSchema = z.array(z.strictObject({ name: z.string(), address: z.string() }).meta({ id: "Address" }));
+export const addressSchema = z.strictObject({ name: z.string(), address: z.string() }).meta({ id: "Address" });
+export const addressesSchema = z.array(addressSchema);
 
 function describeDefects(): string {
   return Object.entries(defects)
@@ -14,7 +15,6 @@ function describeDefects(): string {
     .join(" ");
 }
 
-/** A message as the API and events show it. */
 const attachmentMembers = {
   part: z.string(),
   fileName: z.string().nullable(),
@@ -30,6 +30,7 @@ export const listedAttachmentSchema = z
   .strictObject({ ...attachmentMembers, wrappedIn: z.string().nullable().describe("The part that is the winmail.dat which holds it.") })
   .meta({ id: "ListedAttachment" });
 
+/** A message as the API and events show it. */
 export const messageSchema = z
   .strictObject({
     id: idSchema("message"),

@@ -1,22 +1,8 @@
 import { sql } from "kysely";
 import type { MessageId } from "../domain/ids.ts";
-import type { Envelope } from "../domain/message.ts";
+import { emptyEnvelope } from "../domain/message.ts";
 import type { Connection } from "./database.ts";
 import { refreshThreads } from "./threads.ts";
-
-/** What stays of an envelope: the column takes no null, and its readers no surprise. */
-const blankEnvelope: Envelope = {
-  messageId: null,
-  inReplyTo: null,
-  references: [],
-  subject: "",
-  from: [],
-  replyTo: [],
-  to: [],
-  cc: [],
-  bcc: [],
-  sentAt: null,
-};
 
 /**
  * The one way to forget messages that are still there: settings do not want them any more. What they say goes, places and kept texts included; their
@@ -34,7 +20,7 @@ export async function forgetMessages(trx: Connection, ids: readonly MessageId[])
   const { numUpdatedRows } = await trx
     .updateTable("messages")
     .set({
-      envelope: JSON.stringify(blankEnvelope),
+      envelope: JSON.stringify(emptyEnvelope),
       subject: "",
       message_id: null,
       flags: [],

@@ -68,25 +68,19 @@ export async function saveBlobs(
 
 /** The kept content of one part; undefined where none is kept. */
 export async function findBlob(db: Connection, ring: KeyRing, messageId: MessageId, part: string): Promise<MessageBlob | undefined> {
-  const row = await db
-    .selectFrom("message_blobs")
-    .select(["key", "message_id", "part", "content_type", "size_bytes", "sha256", "sealed_key"])
-    .where("message_id", "=", messageId)
-    .where("part", "=", part)
-    .executeTakeFirst();
+  const row = await selectBlobs(db).where("message_id", "=", messageId).where("part", "=", part).executeTakeFirst();
   return row === undefined ? undefined : toBlob(ring, row);
 }
 
 /** The kept sources of these messages. */
 export async function findSources(db: Connection, ring: KeyRing, messageIds: readonly MessageId[]): Promise<ReadonlyMap<MessageId, MessageBlob>> {
   if (messageIds.length === 0) return new Map();
-  const rows = await db
-    .selectFrom("message_blobs")
-    .select(["key", "message_id", "part", "content_type", "size_bytes", "sha256", "sealed_key"])
-    .where("message_id", "in", messageIds)
-    .where("part", "=", sourcePart)
-    .execute();
+  const rows = await selectBlobs(db).where("message_id", "in", messageIds).where("part", "=", sourcePart).execute();
   return new Map(rows.map((row) => [row.message_id, toBlob(ring, row)]));
+}
+
+function selectBlobs(db: Connection) {
+  return db.selectFrom("message_blobs").select(["key", "message_id", "part", "content_type", "size_bytes", "sha256", "sealed_key"]);
 }
 
 interface BlobRow {

@@ -45,22 +45,6 @@ function toText(row: Pick<Selectable<MessageTextsTable>, "message_id" | "text" |
   return { messageId: row.message_id, text: row.text, isTruncated: row.is_truncated, reply: row.reply, isKept: row.is_kept };
 }
 
-/** Where the source of a message is to be had; undefined once it is gone. */
-export async function findSource(
-  db: Connection,
-  id: MessageId,
-): Promise<{ readonly mailboxId: MailboxId; readonly path: string; readonly ref: string } | undefined> {
-  return db
-    .selectFrom("messages as m")
-    .innerJoin("message_locations as l", "l.message_id", "m.id")
-    .innerJoin("folders as f", "f.id", "l.folder_id")
-    .select(["m.mailbox_id as mailboxId", "f.path", "l.ref"])
-    .where("m.id", "=", id)
-    .orderBy(sql`f.id = m.main_folder_id`, "desc")
-    .limit(1)
-    .executeTakeFirst();
-}
-
 /** Forgets texts that have had their time: longer than a delivery is retried. Returns how many. */
 export async function sweepMessageTexts(db: Connection): Promise<number> {
   const { numAffectedRows } = await sql`delete from message_texts where created_at < now() - interval '4 days' and not is_kept`.execute(db);

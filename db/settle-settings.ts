@@ -1,12 +1,14 @@
 import { sql } from "kysely";
 import { directionOf, isSameSelf, isSelf, rolesJudgedBySender, type Self } from "../domain/direction.ts";
-import { compareRoles, type FolderRole, roleOrder } from "../domain/folder.ts";
-import type { FolderId, MailboxId, MessageId } from "../domain/ids.ts";
+import { roleOrder } from "../domain/folder.ts";
+import type { MailboxId, MessageId } from "../domain/ids.ts";
 import type { Direction } from "../domain/message.ts";
+import { comparePlaces, type Location } from "../domain/settle.ts";
 import { isDirectionWanted, keptFrom, type SyncSettings, unwantedDirections } from "../domain/sync-settings.ts";
 import type { Connection, Database } from "./database.ts";
 import { forgetMessages } from "./forget-messages.ts";
 import { toSettledSelf, type WorkMailbox } from "./mailbox-state.ts";
+import { listLocations } from "./message-places.ts";
 
 /** Messages a transaction: few enough to keep their locks short, enough to be worth a commit. */
 const sliceSize = 1_000;
@@ -139,9 +141,9 @@ async function judgeRolesAnew(db: Database, mailbox: WorkMailbox): Promise<strin
       order by m.id limit ${sliceSize} for update of m
     `.execute(trx);
     if (rows.length === 0) return undefined;
-    const places = await placesOf(trx, idsOf(rows));
+    const places = await listLocations(trx, idsOf(rows));
     const verdicts = rows.flatMap((row) => {
-      const main = (places.get(row.id) ?? []).toSorted((a, b) => compareRoles(a.role, b.role) || a.path.localeCompare(b.path))[0];
+      const main = (places.get(row.id) ?? []).toSorted(comparePlaces)[0];
       return main === undefined ? [] : [verdictOf(row, main, mailbox.self)];
     });
     await sql`
@@ -153,32 +155,13 @@ async function judgeRolesAnew(db: Database, mailbox: WorkMailbox): Promise<strin
   });
 }
 
-interface Place {
-  readonly message_id: MessageId;
-  readonly folder_id: FolderId;
-  readonly ref: string;
-  readonly flags: readonly string[];
-  readonly path: string;
-  readonly role: FolderRole;
-}
-
-async function placesOf(trx: Connection, ids: readonly MessageId[]): Promise<ReadonlyMap<MessageId, Place[]>> {
-  const rows = await trx
-    .selectFrom("message_locations as l")
-    .innerJoin("folders as f", "f.id", "l.folder_id")
-    .select(["l.message_id", "l.folder_id", "l.ref", "l.flags", "f.path", "f.role"])
-    .where("l.message_id", "in", ids)
-    .execute();
-  return Map.groupBy(rows, (row) => row.message_id);
-}
-
 function verdictOf(
   row: { readonly id: MessageId; readonly from: readonly { readonly name: string; readonly address: string }[] },
-  main: Place,
+  main: Location,
   self: Self,
 ) {
   const direction: Direction = directionOf({ envelope: { from: row.from }, flags: main.flags }, main.role, self);
-  return { id: row.id, direction, special_use: main.role, main_folder_id: main.folder_id, main_ref: main.ref };
+  return { id: row.id, direction, special_use: main.role, main_folder_id: main.folderId, main_ref: main.ref };
 }
 
 /**

@@ -138,8 +138,8 @@ function areSettingsOf({ mailboxId, rules }: PageOwner) {
 }
 
 /**
- * The new cursor over the one that the page was read with, unless we wrote to the folder meanwhile: the page may not know of it. A page whose removals are held leaves it where it is: what it brought is stored, and the
- * next look finds the folder as different as this one did.
+ * The new cursor over the one that the page was read with, unless we wrote to the folder meanwhile: the page may not know of it. A page whose
+ * removals are held leaves it where it is: what it brought is stored, and the next look finds the folder as different as this one did.
  */
 async function moveCursor(trx: Connection, owner: PageOwner, folder: SyncFolder, page: ChangePage, isHeld: boolean): Promise<void> {
   const next = JSON.stringify(isHeld ? folder.cursor : page.cursor);

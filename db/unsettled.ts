@@ -9,6 +9,7 @@ import { type Location, type Settlement, settle } from "../domain/settle.ts";
 import type { Trait } from "../domain/traits.ts";
 import type { Database } from "./database.ts";
 import { type EventSource, recordEvents } from "./events.ts";
+import { listLocations } from "./message-places.ts";
 import { refreshThreads } from "./threads.ts";
 
 /** How a mailbox is named in what is told about it. */
@@ -73,7 +74,7 @@ export async function settleBatch(trx: Database, teller: Teller): Promise<Settle
     .execute();
   if (rows.length === 0) return { told: 0, more: false };
 
-  const places = await placesOf(
+  const places = await listLocations(
     trx,
     rows.map((row) => row.id),
   );
@@ -114,16 +115,6 @@ interface MessageRow {
   readonly traits: readonly Trait[];
   readonly defects: readonly Defect[];
   readonly recipients_total: number | null;
-}
-
-async function placesOf(trx: Database, ids: readonly MessageId[]): Promise<ReadonlyMap<MessageId, Location[]>> {
-  const rows = await trx
-    .selectFrom("message_locations as l")
-    .innerJoin("folders as f", "f.id", "l.folder_id")
-    .select(["l.message_id", "l.folder_id as folderId", "l.ref", "l.flags", "f.path", "f.role"])
-    .where("l.message_id", "in", ids)
-    .execute();
-  return Map.groupBy(rows, (row) => row.message_id);
 }
 
 function eventOf(teller: Teller, row: MessageRow, verdict: Settlement): EventData | undefined {

@@ -24,6 +24,20 @@ export interface Envelope {
   readonly sentAt: string | null;
 }
 
+/** The envelope of a message whose headers say nothing, or of which nothing is kept. */
+export const emptyEnvelope: Envelope = {
+  messageId: null,
+  inReplyTo: null,
+  references: [],
+  subject: "",
+  from: [],
+  replyTo: [],
+  to: [],
+  cc: [],
+  bcc: [],
+  sentAt: null,
+};
+
 export interface AttachmentInfo {
   /** The part's number (RFC 9051 §6.4.5), which fetches it: `2`, `1.3`. */
   readonly part: string;

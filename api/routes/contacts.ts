@@ -4,10 +4,9 @@ import { listMessages, readMessage } from "../../db/messages.ts";
 import type { ToldMessage } from "../../domain/events.ts";
 import { directions } from "../../domain/message.ts";
 import { contactSchema, messageFilters, readMessageQuery } from "../message-query.ts";
+import { addressesSchema, addressSchema } from "../message-schema.ts";
 import { route } from "../route.ts";
 import { idSchema, instantOut, pageOf, pageQuery, toPageBody } from "../schemas.ts";
-
-const personSchema = z.strictObject({ name: z.string(), address: z.string() }).meta({ id: "Person" });
 
 const contactMessageSchema = z
   .strictObject({
@@ -16,8 +15,8 @@ const contactMessageSchema = z
     mailboxId: idSchema("mailbox"),
     account: z.string().nullable().describe("The mailbox's `externalId`."),
     direction: z.enum(directions),
-    from: personSchema.nullable(),
-    to: z.array(personSchema).describe("The first ten."),
+    from: addressSchema.nullable(),
+    to: addressesSchema.describe("The first ten."),
     subject: z.string(),
     snippet: z.string().nullable(),
     receivedAt: instantOut,

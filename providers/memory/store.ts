@@ -1,6 +1,6 @@
 import type { MailError } from "../../domain/errors.ts";
 import type { FolderRole } from "../../domain/folder.ts";
-import type { AttachmentInfo, Envelope, Flags, TextPart } from "../../domain/message.ts";
+import { type AttachmentInfo, type Envelope, emptyEnvelope, type Flags, type TextPart } from "../../domain/message.ts";
 import { storable } from "../../mime/sanitise.ts";
 
 /** What a test puts into a folder; everything else gets a plain value. */
@@ -209,16 +209,3 @@ function toStored(uid: number, modseq: number, message: NewMessage): StoredMessa
     flags: message.flags?.toSorted() ?? [],
   };
 }
-
-const emptyEnvelope: Envelope = {
-  messageId: null,
-  inReplyTo: null,
-  references: [],
-  subject: "",
-  from: [],
-  replyTo: [],
-  to: [],
-  cc: [],
-  bcc: [],
-  sentAt: null,
-};
