@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import type { BlobStore } from "../blobs/store.ts";
 import type { Database } from "../db/database.ts";
 import type { KeyRing } from "../db/secrets.ts";
-import type { MailboxId, WebhookEndpointId } from "../domain/ids.ts";
+import type { CustomerId, MailboxId, WebhookEndpointId } from "../domain/ids.ts";
 import type { HostResolver, ProviderDefinition } from "../providers/provider.ts";
 import type { Deliverer } from "../webhooks/deliver.ts";
 
@@ -20,6 +20,14 @@ export interface Signals {
   startShard(shard: number): Promise<void>;
 }
 
+/** How what was told goes out, for whoever has just committed events. */
+export interface Relays {
+  /** Sees to it that a customer's endpoints get what is due; returns how many had slept. Waits for no delivery. */
+  wake(customerId: CustomerId): Promise<number>;
+  /** Resolves when nothing is under way in this process any more. */
+  settled(): Promise<void>;
+}
+
 /** Everything an activity needs from outside, given once when a worker starts. */
 export interface ActivityDependencies {
   readonly db: Database;
@@ -29,6 +37,7 @@ export interface ActivityDependencies {
   readonly blobs: BlobStore;
   readonly log: Logger;
   readonly signals: Signals;
+  readonly relays: Relays;
   readonly resolveHost: HostResolver;
   /** One for the process, so that connections to endpoints are reused; whoever starts the process closes it. */
   readonly deliverer: Deliverer;

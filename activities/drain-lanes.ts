@@ -6,9 +6,15 @@ export interface Attempted {
   readonly next: "go on" | "block lane" | "stop";
 }
 
+export interface Claimed {
+  readonly due: readonly DueDelivery[];
+  /** More was due than one claim may bring. */
+  readonly isMore: boolean;
+}
+
 export interface DrainOptions {
-  /** Due deliveries of lanes behind `afterLane` that are not busy, in order within each lane; empty if there are none. */
-  readonly claim: (afterLane: string, busyLanes: readonly string[]) => Promise<readonly DueDelivery[]>;
+  /** Due deliveries of lanes behind `afterLane` that are not busy, in order within each lane. */
+  readonly claim: (afterLane: string, busyLanes: readonly string[]) => Promise<Claimed>;
   readonly attempt: (delivery: DueDelivery) => Promise<Attempted>;
   /** Writes results down, many at a time. */
   readonly record: (results: readonly AttemptResult[]) => Promise<void>;
@@ -33,6 +39,8 @@ export async function drainLanes(options: DrainOptions): Promise<{ readonly isDr
   let failure: { readonly error: unknown } | undefined;
   let isStopped = false;
   let afterLane = "";
+  /** All that was due at the last look is done or under way. */
+  let hasSeenAll = false;
 
   const runLane = async (lane: string, deliveries: readonly DueDelivery[]): Promise<void> => {
     let written: Promise<void> | undefined;
@@ -63,16 +71,17 @@ export async function drainLanes(options: DrainOptions): Promise<{ readonly isDr
         busy.set(lane, runLane(lane, deliveries));
       }
       const mayClaim = waiting.length === 0 && busy.size < lanesMax && !isStopped && !stop.aborted;
-      const claimed = mayClaim ? await claim(afterLane, [...busy.keys()]) : [];
-      if (claimed.length > 0) {
-        waiting.push(...byLane(claimed));
-        afterLane = claimed.at(-1)?.lane ?? "";
-      } else if (mayClaim && afterLane !== "") {
-        afterLane = "";
+      if (mayClaim && !hasSeenAll) {
+        const { due, isMore } = await claim(afterLane, [...busy.keys()]);
+        waiting.push(...byLane(due));
+        // A look that began in the middle has not seen what came to the lanes before.
+        hasSeenAll = !isMore && afterLane === "";
+        afterLane = isMore ? (due.at(-1)?.lane ?? "") : "";
       } else if (busy.size === 0) {
         break;
       } else {
         await Promise.race([...busy.values(), ...(mayClaim ? [after(lookAgainMs)] : [])]);
+        hasSeenAll = false;
       }
     }
   } catch (error) {

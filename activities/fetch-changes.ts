@@ -39,6 +39,8 @@ export interface FetchChangesResult {
   readonly isGone: boolean;
   /** The mailbox was in error until this look. */
   readonly isBack?: true;
+  /** Events that this call recorded itself; absent in histories of earlier releases, where it recorded none. */
+  readonly told?: number;
   /** Messages that wait for classifyMessages. */
   readonly unsettled: number;
   /** Messages that left a folder and were not found in another one yet. */
@@ -70,6 +72,8 @@ const livePageSize = 100;
 const pagesMax = 10;
 export interface FetchDependencies extends ReadDependencies {
   readonly sessions: Sessions;
+  /** Judges what was stored and has it told; returns how many events that made. */
+  readonly tell: (mailbox: WorkMailbox) => Promise<number>;
   /** How long a missing message may be on its way where no quiet search can tell. */
   readonly graceMs: number;
 }
@@ -97,6 +101,7 @@ export async function fetchChanges(deps: FetchDependencies, input: FetchChangesI
     isGone: false,
     more: look.more,
     unread: look.unread,
+    ...(look.told > 0 ? { told: look.told } : {}),
     ...(mailbox.status === "error" ? { isBack: true } : {}),
     ...pending,
     ...(input.paths !== null && !pending.needsImport ? {} : { progress: await listingProgress(deps.db, mailbox.id) }),
@@ -109,6 +114,8 @@ interface Look {
   /** Pages are left that one call had no time for. */
   readonly more: boolean;
   readonly unread: number;
+  /** Events that tell of what it brought. */
+  readonly told: number;
   /** Folders that were not as their cursors said, or not there. */
   readonly differed: number;
   /** Every folder was read to its end, and is listed. */
@@ -192,11 +199,14 @@ async function readFolders(
   }
   // A server that is out of order refuses all; one that answers for other folders has one that is damaged.
   if (refusals[0] !== undefined && refusals.length === awake.length) throw refusals[0];
+  // What was heard of goes out before anything else is asked. A look at all folders may yet find elsewhere what it misses here, and leaves the verdict
+  // to its caller; so does one that ends an error, which is told first.
+  const told = input.paths !== null && outcomes.length > 0 && mailbox.status !== "error" ? await deps.tell(mailbox) : 0;
   if (input.paths !== null && folders.length > 0) await countFolders(deps.db, mailbox, provider, input.paths, signal);
   const more = outcomes.includes("more");
   const unread = resting.length + outcomes.filter((outcome) => outcome === "unreadable").length;
   const isComplete = input.paths === null && !more && unread === 0 && (await areAllListed(deps.db, mailbox.id));
-  return { more, unread, differed: folders.length + gone, isComplete };
+  return { more, unread, told, differed: folders.length + gone, isComplete };
 }
 
 /** A look at all folders knows their counts before it reads them; a look at some asks afterwards, so that what is shown as unread follows at once. */

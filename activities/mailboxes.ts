@@ -1,13 +1,12 @@
 import { Context } from "@temporalio/activity";
 import { replaceCredentials } from "../db/credentials.ts";
-import { claimSleepingEndpoints } from "../db/events.ts";
 import { forgetCursors } from "../db/folder-sync.ts";
 import { hasContentWork } from "../db/kept-content.ts";
 import { findWorkMailbox, forgetMailbox, recordConnected, recordPaused, recordProblem, type WorkMailbox } from "../db/mailbox-state.ts";
 import { pendingWork } from "../db/pending-work.ts";
 import { unseal } from "../db/secrets.ts";
 import { settleSettings } from "../db/settle-settings.ts";
-import { settleMessages } from "../db/unsettled.ts";
+import { settleMessages, type Teller } from "../db/unsettled.ts";
 import { assignShard, leaveShard, notifyShardOf, recordWatchState } from "../db/watches.ts";
 import { contentTarget, keepsAnything } from "../domain/content-plan.ts";
 import { isSameSelf } from "../domain/direction.ts";
@@ -66,6 +65,14 @@ function mayHaveLeftOut({ sync, self, settledSelf }: WorkMailbox): boolean {
   return sync.direction !== "both" && settledSelf !== null && !isSameSelf(self, settledSelf);
 }
 
+function tellerOf({ id, customerId, account, self, sync }: WorkMailbox): Teller {
+  return {
+    ...{ mailboxId: id, customerId, account, self },
+    hidesAttachments: sync.attachments === "skip",
+    keepsContent: keepsAnything(contentTarget(sync)),
+  };
+}
+
 /** The steps of a mailbox's life, one side effect each. */
 export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions) {
   const { db } = deps;
@@ -96,6 +103,24 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
 
   async function wakeKeeper(mailboxId: MailboxId): Promise<void> {
     if (await hasContentWork(db, mailboxId)) await deps.signals.keepContent(mailboxId);
+  }
+
+  async function judge(mailbox: WorkMailbox): Promise<ClassifyResult> {
+    const teller = tellerOf(mailbox);
+    let told = 0;
+    for (let batches = 0; batches < batchesMax; batches += 1) {
+      const batch = await settleMessages(db, teller);
+      told += batch.told;
+      if (!batch.more) return { told, more: false };
+    }
+    return { told, more: true };
+  }
+
+  /** What a wake brought goes out from here: the workflow would do the same, two hops later. */
+  async function tell(mailbox: WorkMailbox): Promise<number> {
+    const { told } = await judge(mailbox);
+    if (told > 0) await deps.relays.wake(mailbox.customerId);
+    return told;
   }
 
   return {
@@ -150,7 +175,7 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
     },
 
     async fetchChanges(input: FetchChangesInput): Promise<FetchChangesResult> {
-      const result = await fetchChanges({ db, sessions, graceMs: deps.sync.graceMs }, input);
+      const result = await fetchChanges({ db, sessions, tell, graceMs: deps.sync.graceMs }, input);
       if (result.isBack === true) await wakeWaitingActions(deps, input.mailboxId);
       return thenKeep(input.mailboxId, result);
     },
@@ -164,28 +189,14 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
     /** Judges what the last pages brought, and records the events that tell it. Whether what is missing is gone, the search wrote down. */
     async classifyMessages({ mailboxId }: MailboxRef & { readonly isSearchComplete: boolean }): Promise<ClassifyResult> {
       const mailbox = await findWorkMailbox(db, mailboxId);
-      if (mailbox === undefined) return { told: 0, more: false };
-      const teller = {
-        ...{ mailboxId, customerId: mailbox.customerId, account: mailbox.account, self: mailbox.self },
-        hidesAttachments: mailbox.sync.attachments === "skip",
-        keepsContent: keepsAnything(contentTarget(mailbox.sync)),
-      };
-      let told = 0;
-      for (let batches = 0; batches < batchesMax; batches += 1) {
-        const batch = await settleMessages(db, teller);
-        told += batch.told;
-        if (!batch.more) return { told, more: false };
-      }
-      return { told, more: true };
+      return mailbox === undefined ? { told: 0, more: false } : judge(mailbox);
     },
 
     /** Sees to it that what was recorded goes out: wakes the relays of this customer's endpoints. */
     async actOnMessages({ mailboxId }: MailboxRef): Promise<{ readonly woken: number }> {
       const row = await db.selectFrom("mailboxes").select("customer_id").where("id", "=", mailboxId).executeTakeFirst();
       if (row === undefined) return { woken: 0 };
-      const endpoints = await claimSleepingEndpoints(db, row.customer_id);
-      await Promise.all(endpoints.map((id) => deps.signals.wakeRelay(id)));
-      return { woken: endpoints.length };
+      return { woken: await deps.relays.wake(row.customer_id) };
     },
 
     /** Finds the mailbox a place among the watched ones, and the shard somebody to run it. */

@@ -1,6 +1,5 @@
 import { Context } from "@temporalio/activity";
 import type { Database } from "../db/database.ts";
-import { claimSleepingEndpoints } from "../db/events.ts";
 import { findWorkMailbox, type WorkMailbox } from "../db/mailbox-state.ts";
 import {
   beginSteps,
@@ -239,7 +238,7 @@ async function runChunk(work: Work, actionId: PendingAction["id"], action: Messa
     await recordOutcomes(trx, actionId, outcomes);
     return written.length === 0 ? 0 : settleAll(trx, mailbox);
   });
-  if (told > 0) await Promise.all((await claimSleepingEndpoints(deps.db, mailbox.customerId)).map((id) => deps.signals.wakeRelay(id)));
+  if (told > 0) await deps.relays.wake(mailbox.customerId);
   if (await isBehind(work, written, outcomes))
     await deps.signals.wakeMailbox(
       mailbox.id,

@@ -2,7 +2,7 @@ import { Context } from "@temporalio/activity";
 import type { Database } from "../db/database.ts";
 import { claimSleepingEndpoints } from "../db/events.ts";
 import { findMessageTexts } from "../db/message-texts.ts";
-import { findNextDue, markRelayAsleep, markRelayAwake, setFailingSince } from "../db/relay.ts";
+import { findNextDue, markRelayAsleep, setFailingSince, startRelay, takeAgain } from "../db/relay.ts";
 import type { KeyRing } from "../db/secrets.ts";
 import { type AttemptResult, type DueDelivery, forgetDeletedEndpoint, listDueDeliveries, recordAttempts } from "../db/webhook-deliveries.ts";
 import { disableWebhookEndpoint, loadRelayEndpoint, openEndpointSecrets, type WebhookEndpointRow } from "../db/webhook-endpoints.ts";
@@ -14,7 +14,7 @@ import { liveSecrets } from "../webhooks/sign.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
 import { type Attempted, drainLanes } from "./drain-lanes.ts";
 
-export interface WebhookActivityDependencies extends Pick<ActivityDependencies, "db" | "keyRing" | "log" | "signals" | "deliverer" | "draining"> {
+export interface DrainDependencies extends Pick<ActivityDependencies, "db" | "keyRing" | "log" | "signals" | "deliverer" | "draining"> {
   /** Tests bring their own figures; the others are right as they are. */
   readonly schedule?: RetrySchedule;
   readonly random?: () => number;
@@ -41,8 +41,10 @@ const readAhead = { lanesMax: 64, perLaneMax: 32, deliveriesMax: 400 };
 const lookAgainMs = 100;
 /** Well below the heartbeat timeout of workflows/webhook-relay.ts. */
 const heartbeatMs = 5_000;
+/** Whoever has just taken an endpoint from under a relay has it for no longer. */
+const takenMs = 30_000;
 
-export function webhookActivities(deps: WebhookActivityDependencies) {
+export function webhookActivities(deps: DrainDependencies) {
   return {
     /**
      * Delivers what is due at an endpoint, for a minute at most, and says when to come again. A second run beside or after one that died repeats what
@@ -50,6 +52,9 @@ export function webhookActivities(deps: WebhookActivityDependencies) {
      */
     async drainEndpoint({ endpointId }: { readonly endpointId: WebhookEndpointId }): Promise<DrainResult> {
       const context = Context.current();
+      const heldMs = await startRelay(deps.db, endpointId);
+      // Nothing is known of the customer yet, and nothing is needed: the next drain tells.
+      if (heldMs > 0) return { state: "asleep", customerId: null, delivered: 0, failed: 0, nextDueAt: Date.now() + heldMs };
       const drain = createDrain(deps, endpointId, context.cancellationSignal);
       const beat = setInterval(() => context.heartbeat(drain.counts()), heartbeatMs);
       try {
@@ -65,8 +70,8 @@ export function webhookActivities(deps: WebhookActivityDependencies) {
   };
 }
 
-/** One run of the activity. */
-function createDrain(deps: WebhookActivityDependencies, endpointId: WebhookEndpointId, cancelled: AbortSignal) {
+/** Delivers what is due at an endpoint that is marked as awake, by whoever did so; with `holdMs`, by a process that holds it for that long. */
+export function createDrain(deps: DrainDependencies, endpointId: WebhookEndpointId, cancelled: AbortSignal, holdMs: number | null = null) {
   const { db } = deps;
   let delivered = 0;
   let failed = 0;
@@ -78,7 +83,6 @@ function createDrain(deps: WebhookActivityDependencies, endpointId: WebhookEndpo
 
   async function run(): Promise<DrainResult> {
     const stop = AbortSignal.any([cancelled, deps.draining, AbortSignal.timeout(deps.runMsMax ?? 60_000)]);
-    await markRelayAwake(db, endpointId);
     for (;;) {
       const endpoint = await loadRelayEndpoint(db, endpointId);
       if (endpoint === undefined) return result("ended", null, null);
@@ -95,8 +99,8 @@ function createDrain(deps: WebhookActivityDependencies, endpointId: WebhookEndpo
       await markRelayAsleep(db, endpointId);
       const due = await findNextDue(db, endpointId);
       if (due === null || due.getTime() > Date.now()) return result("asleep", endpoint.customer_id, due?.getTime() ?? null);
+      if (!(await takeAgain(db, endpointId, holdMs))) return result("asleep", endpoint.customer_id, Date.now() + takenMs);
       if (stop.aborted) return result("more", endpoint.customer_id, Date.now());
-      await markRelayAwake(db, endpointId);
     }
   }
 
@@ -104,18 +108,20 @@ function createDrain(deps: WebhookActivityDependencies, endpointId: WebhookEndpo
     const failing = createFailing(db, endpoint);
     let current = withSecrets(deps.keyRing, endpoint);
     let texts: ReadonlyMap<MessageId, string> = new Map();
+    let isFirst = true;
     return drainLanes({
       lanesMax,
       lookAgainMs,
       stop,
       async claim(afterLane, busyLanes) {
         // Settings, secrets and the switch itself may have changed since the last look.
-        const row = await loadRelayEndpoint(db, endpointId);
-        if (row === undefined || row.deleted_at !== null || !row.is_enabled) return [];
-        current = withSecrets(deps.keyRing, row);
+        const row = isFirst ? endpoint : await loadRelayEndpoint(db, endpointId);
+        if (row === undefined || row.deleted_at !== null || !row.is_enabled) return { due: [], isMore: false };
+        if (!isFirst) current = withSecrets(deps.keyRing, row);
+        isFirst = false;
         const due = await listDueDeliveries(db, endpointId, { ...readAhead, afterLane, busyLanes });
         if (row.includes_text) texts = new Map([...texts, ...(await readTexts(db, due))]);
-        return due;
+        return { due, isMore: mayBeMore(due) };
       },
       async attempt(delivery) {
         const at = new Date().toISOString();
@@ -178,7 +184,9 @@ function createDrain(deps: WebhookActivityDependencies, endpointId: WebhookEndpo
     await markRelayAsleep(db, endpointId);
     // Enabled in this very moment: whoever did it marks it awake and signals after we said asleep, or we see it now.
     const again = await loadRelayEndpoint(db, endpointId);
-    return again?.is_enabled === true ? result("more", endpoint.customer_id, Date.now()) : result("ended", endpoint.customer_id, null);
+    if (again?.is_enabled !== true) return result("ended", endpoint.customer_id, null);
+    const isOurs = await takeAgain(db, endpointId, holdMs);
+    return isOurs ? result("more", endpoint.customer_id, Date.now()) : result("asleep", endpoint.customer_id, Date.now() + takenMs);
   }
 
   async function forget(endpoint: WebhookEndpointRow, stop: AbortSignal): Promise<DrainResult> {
@@ -188,6 +196,12 @@ function createDrain(deps: WebhookActivityDependencies, endpointId: WebhookEndpo
   }
 
   return { run, counts: () => ({ delivered, failed }) };
+}
+
+/** Whether the look was cut short by a bound of `readAhead`. */
+function mayBeMore(due: readonly DueDelivery[]): boolean {
+  const lanes = Map.groupBy(due, ({ lane }) => lane);
+  return due.length >= readAhead.deliveriesMax || lanes.size >= readAhead.lanesMax || lanes.values().some((of) => of.length >= readAhead.perLaneMax);
 }
 
 function withSecrets(ring: KeyRing, endpoint: WebhookEndpointRow) {

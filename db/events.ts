@@ -3,7 +3,7 @@ import type { EventData, EventType } from "../domain/events.ts";
 import type { CustomerId, EventId, MailboxId, WebhookEndpointId } from "../domain/ids.ts";
 import type { Connection } from "./database.ts";
 import { newId } from "./ids.ts";
-import { hasDueHead } from "./relay.ts";
+import { hasDueHead, holdFor, isHeld } from "./relay.ts";
 
 export interface EventSource {
   readonly customerId: CustomerId;
@@ -84,20 +84,26 @@ async function takeTurn(trx: Connection, mailboxId: MailboxId, count: number): P
 }
 
 /**
- * The endpoints of a customer that have something to deliver and nobody at work on it, marked as awake: whoever gets an id here must signal its relay.
- * Call it after the commit. The relay, before it sleeps, marks itself asleep first and looks for work second, so one of the two always sees
- * the other. What waits behind a failed delivery of its lane wakes nobody: the relay of a broken endpoint sleeps until the next attempt.
+ * The endpoints of a customer that have something to deliver and nobody at work on it, marked as awake: whoever gets an id here must signal its relay,
+ * or with `holdMs` drain it by itself within that time. Call it after the commit. The relay, before it sleeps, marks itself asleep first and looks for
+ * work second, so one of the two always sees the other. What waits behind a failed delivery of its lane wakes nobody: the relay of a broken endpoint
+ * sleeps until the next attempt.
  */
-export async function claimSleepingEndpoints(db: Connection, customerId: CustomerId): Promise<readonly WebhookEndpointId[]> {
-  const rows = await db
+export async function claimSleepingEndpoints(
+  db: Connection,
+  customerId: CustomerId,
+  { holdMs }: { readonly holdMs?: number } = {},
+): Promise<readonly WebhookEndpointId[]> {
+  let query = db
     .updateTable("webhook_endpoints")
-    .set({ is_awake: true })
+    .set({ is_awake: true, ...(holdMs === undefined ? {} : { drained_until: holdFor(holdMs) }) })
     .where("customer_id", "=", customerId)
     .where("is_enabled", "=", true)
     .where("is_awake", "=", false)
     .where("deleted_at", "is", null)
-    .where(hasDueHead(sql.ref("webhook_endpoints.id"), sql`now()`))
-    .returning("id")
-    .execute();
+    .where(hasDueHead(sql.ref("webhook_endpoints.id"), sql`now()`));
+  // Its holder looks once more before it lets go.
+  if (holdMs !== undefined) query = query.where((eb) => eb.not(isHeld));
+  const rows = await query.returning("id").execute();
   return rows.map((row) => row.id);
 }

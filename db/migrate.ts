@@ -17,6 +17,7 @@ import * as skipped from "./migrations/2026_11_21_x_skipped.ts";
 import * as settledSelf from "./migrations/2026_11_21_y_settled_self.ts";
 import * as snippets from "./migrations/2026_11_21_z_snippets.ts";
 import * as searchYears from "./migrations/2026_11_21_zz_search_years.ts";
+import * as shortDrains from "./migrations/2026_11_21_zzz_short_drains.ts";
 
 /** Every migration in the order in which it runs. A list and not a folder: a bundler, a reader and a diff all see it. */
 const migrations: Readonly<Record<string, Migration>> = {
@@ -34,6 +35,7 @@ const migrations: Readonly<Record<string, Migration>> = {
   "2026_11_21_y_settled_self": settledSelf,
   "2026_11_21_z_snippets": snippets,
   "2026_11_21_zz_search_years": searchYears,
+  "2026_11_21_zzz_short_drains": shortDrains,
 };
 
 /** Brings the schema up to date; returns the names that ran. Safe to call from several processes at once: kysely holds an advisory lock. */

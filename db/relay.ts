@@ -2,14 +2,45 @@ import { type RawBuilder, sql } from "kysely";
 import type { WebhookEndpointId } from "../domain/ids.ts";
 import type { Connection } from "./database.ts";
 
-/** Says that the relay is at work, so that nobody signals it. */
-export async function markRelayAwake(db: Connection, id: WebhookEndpointId): Promise<void> {
-  await db.updateTable("webhook_endpoints").set({ is_awake: true }).where("id", "=", id).where("is_awake", "=", false).execute();
+/** Whether a process drains the endpoint by itself just now. */
+export const isHeld = sql<boolean>`coalesce(webhook_endpoints.drained_until > now(), false)`;
+
+export function holdFor(ms: number): RawBuilder<Date> {
+  return sql<Date>`now() + ${ms}::float8 * interval '1 millisecond'`;
 }
 
-/** Says that the relay sleeps. What is asked after this has returned sees everything that was committed before somebody found it awake. */
+/** Says that the relay is at work, so that nobody signals it. While another process holds the endpoint: for how many ms still, and nothing is said. */
+export async function startRelay(db: Connection, id: WebhookEndpointId): Promise<number> {
+  const { rows } = await sql<{ ms: number }>`
+    with held as (
+      select extract(epoch from drained_until - now())::float8 * 1000 as ms from webhook_endpoints where id = ${id} and ${isHeld}
+    ), started as (
+      update webhook_endpoints set is_awake = true where id = ${id} and not is_awake and not exists (select from held)
+    )
+    select ms from held
+  `.execute(db);
+  return rows[0]?.ms ?? 0;
+}
+
+/** Takes an endpoint on again that was said to sleep; false if somebody else was faster, who then does what there is to do. */
+export async function takeAgain(db: Connection, id: WebhookEndpointId, holdMs: number | null): Promise<boolean> {
+  const { numUpdatedRows } = await db
+    .updateTable("webhook_endpoints")
+    .set({ is_awake: true, drained_until: holdMs === null ? null : holdFor(holdMs) })
+    .where("id", "=", id)
+    .where("is_awake", "=", false)
+    .executeTakeFirst();
+  return numUpdatedRows > 0n;
+}
+
+/** Leaves what is left to the endpoint's relay, which stays marked as awake: signal it. */
+export async function handOver(db: Connection, id: WebhookEndpointId): Promise<void> {
+  await db.updateTable("webhook_endpoints").set({ drained_until: null }).where("id", "=", id).execute();
+}
+
+/** Says that nobody is at work. What is asked after this has returned sees everything that was committed before somebody found it awake. */
 export async function markRelayAsleep(db: Connection, id: WebhookEndpointId): Promise<void> {
-  await db.updateTable("webhook_endpoints").set({ is_awake: false }).where("id", "=", id).execute();
+  await db.updateTable("webhook_endpoints").set({ is_awake: false, drained_until: null }).where("id", "=", id).execute();
 }
 
 /** Since when nothing has arrived at the endpoint; null as soon as something has. */

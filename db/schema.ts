@@ -342,6 +342,8 @@ export interface WebhookEndpointsTable {
   failing_since: InstantOrNull;
   /** True while its relay is at work or has been signalled: who inserts deliveries need not signal again. */
   is_awake: Generated<boolean>;
+  /** While a process that told an event drains by itself: until when it may at most. */
+  drained_until: InstantOrNull;
   deleted_at: InstantOrNull;
   created_at: CreatedAt;
   updated_at: ColumnType<Date, Date | string | undefined, Date | string>;

@@ -110,7 +110,7 @@ export async function disableWebhookEndpoint(
 ): Promise<boolean> {
   const { numUpdatedRows } = await trx
     .updateTable("webhook_endpoints")
-    .set({ is_enabled: false, disabled_reason: reason, is_awake: false, updated_at: sql<Date>`now()` })
+    .set({ is_enabled: false, disabled_reason: reason, is_awake: false, drained_until: null, updated_at: sql<Date>`now()` })
     .where("id", "=", endpoint.id)
     .where("is_enabled", "=", true)
     .where("deleted_at", "is", null)
@@ -134,7 +134,14 @@ export async function enableWebhookEndpoint(trx: Connection, id: WebhookEndpoint
     .execute();
   return trx
     .updateTable("webhook_endpoints")
-    .set({ is_enabled: true, disabled_reason: null, failing_since: null, is_awake: false, updated_at: sql<Date>`now()` })
+    .set({
+      is_enabled: true,
+      disabled_reason: null,
+      failing_since: null,
+      // Who is at work on one that was enabled all the time goes on.
+      is_awake: sql<boolean>`is_enabled and is_awake`,
+      updated_at: sql<Date>`now()`,
+    })
     .where("id", "=", id)
     .where("deleted_at", "is", null)
     .returningAll()

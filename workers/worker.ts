@@ -9,6 +9,7 @@ import {
   type WorkerOptions,
 } from "@temporalio/worker";
 import { createActivities } from "../activities/index.ts";
+import { createRelays } from "../activities/relays.ts";
 import { openBlobStore } from "../blobs/index.ts";
 import { type Config, ConfigError, loadConfig, type WorkerRole } from "../config.ts";
 import { openConnectionSlots } from "../db/connection-slots.ts";
@@ -45,6 +46,10 @@ async function main(config: Config): Promise<void> {
   const deliverer = createDeliverer({ resolveHost });
   const connectionSlots = await openConnectionSlots(config.database.url);
   const sessions = createSessions({ keyRing: config.keyRing, getProvider, resolveHost, slots: connectionSlots });
+  const signals = createSignals(client, config.temporal.taskQueuePrefix);
+  const draining = drainingSignal();
+  const drainsItself = config.worker.roles.includes("webhooks");
+  const relays = createRelays({ db, keyRing: config.keyRing, log, signals, deliverer, draining }, { drainsItself });
   const activities = createActivities(
     {
       db,
@@ -52,11 +57,12 @@ async function main(config: Config): Promise<void> {
       databaseUrl: config.database.url,
       keyRing: config.keyRing,
       log,
-      signals: createSignals(client, config.temporal.taskQueuePrefix),
+      signals,
+      relays,
       resolveHost,
       deliverer,
       getProvider,
-      draining: drainingSignal(),
+      draining,
       allowPrivateNetworks: config.allowPrivateNetworks,
       sync: config.sync,
     },
@@ -87,6 +93,7 @@ async function main(config: Config): Promise<void> {
     await running;
     log.info("the worker has drained");
   } finally {
+    await relays.settled();
     await sessions.closeAll();
     await connectionSlots.close();
     await deliverer.close();

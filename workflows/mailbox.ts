@@ -319,6 +319,7 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
     const due = paths === null ? { nextDueAt: dueAfter(Date.now(), state.pollEveryMs, firstFraction()) } : {};
     const result = await providerActivities({ summary, startToCloseTimeout: lookTimeout }).fetchChanges({ ...ref, paths, isThorough, ...due });
     if (result.isGone) stop = true;
+    state.told += result.told ?? 0;
     if (result.progress !== undefined) state.progress = result.progress;
     if (result.needsImport) {
       state.needsImport = true;

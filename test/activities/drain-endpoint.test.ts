@@ -2,7 +2,7 @@ import { CancelledFailure } from "@temporalio/common";
 import { MockActivityEnvironment } from "@temporalio/testing";
 import pino from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type DrainResult, type WebhookActivityDependencies, webhookActivities } from "../../activities/webhooks.ts";
+import { type DrainDependencies, type DrainResult, webhookActivities } from "../../activities/webhooks.ts";
 import { claimSleepingEndpoints, recordEvents } from "../../db/events.ts";
 import { newId } from "../../db/ids.ts";
 import { saveMessageTexts } from "../../db/message-texts.ts";
@@ -38,7 +38,7 @@ beforeEach(async () => {
   woken = [];
 });
 
-function drain(id: WebhookEndpointId, options: Partial<WebhookActivityDependencies> = {}, env = new MockActivityEnvironment()): Promise<DrainResult> {
+function drain(id: WebhookEndpointId, options: Partial<DrainDependencies> = {}, env = new MockActivityEnvironment()): Promise<DrainResult> {
   const signals = {
     wakeMailbox: async () => {},
     startShard: async () => {},

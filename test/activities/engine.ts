@@ -2,6 +2,7 @@ import { MockActivityEnvironment } from "@temporalio/testing";
 import { pino } from "pino";
 import type { ActivityDependencies } from "../../activities/dependencies.ts";
 import { type Activities, createActivities } from "../../activities/index.ts";
+import { createRelays } from "../../activities/relays.ts";
 import { folderBlobStore } from "../../blobs/folder.ts";
 import type { BlobStore } from "../../blobs/store.ts";
 import { openConnectionSlots } from "../../db/connection-slots.ts";
@@ -50,6 +51,8 @@ export interface EngineOptions {
   readonly pageSize?: number;
   readonly blobs?: BlobStore;
   readonly graceMs?: number;
+  /** What is told is delivered by this process; otherwise relays are woken. */
+  readonly drainsItself?: boolean;
   /** A database of the test's own, migrated; without one it is a clone of the template. */
   readonly databaseUrl?: string;
 }
@@ -63,23 +66,23 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
   const slots = await openConnectionSlots(database.url);
   const sessions = createSessions({ keyRing: testKeyRing, getProvider, resolveHost, slots });
   const blobs = options.blobs ?? folderBlobStore(testDirectory("blobs"));
+  const signals: ActivityDependencies["signals"] = {
+    wakeMailbox: async (id, paths) => void woken.mailboxes.push([id, paths]),
+    wakeRelay: async (id) => void woken.relays.push(id),
+    wakeActions: async (id) => void woken.actions.push(id),
+    keepContent: async (id) => void woken.keepers.push(id),
+    startShard: async (shard) => void woken.shards.push(shard),
+  };
+  const draining = new AbortController().signal;
+  const drains = { db, keyRing: testKeyRing, log: pino({ level: "silent" }), signals, deliverer, draining };
+  const relays = createRelays(drains, { drainsItself: options.drainsItself ?? false });
   const deps: ActivityDependencies = {
-    db,
+    ...drains,
+    relays,
     blobs,
     databaseUrl: database.url,
-    keyRing: testKeyRing,
-    log: pino({ level: "silent" }),
-    signals: {
-      wakeMailbox: async (id, paths) => void woken.mailboxes.push([id, paths]),
-      wakeRelay: async (id) => void woken.relays.push(id),
-      wakeActions: async (id) => void woken.actions.push(id),
-      keepContent: async (id) => void woken.keepers.push(id),
-      startShard: async (shard) => void woken.shards.push(shard),
-    },
     resolveHost,
     getProvider,
-    deliverer,
-    draining: new AbortController().signal,
     allowPrivateNetworks: ["127.0.0.0/8"],
     sync: {
       pageSize: options.pageSize ?? 500,
@@ -102,6 +105,7 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
     run: (work) => new MockActivityEnvironment().run(() => work(activities)),
     addMailbox: (mailbox = {}) => addMailbox(db, customerId, mailbox),
     async [Symbol.asyncDispose]() {
+      await relays.settled();
       await sessions.closeAll();
       await slots.close();
       await deliverer.close();

@@ -77,7 +77,7 @@ describe("a message that moves", () => {
   it("before anybody was told of it is told as new, once, where it lies", async () => {
     const { id, server } = await memoryWith(["A"], {});
     server.append("INBOX", memoryMail(1));
-    await engine.run((run) => run.fetchChanges({ mailboxId: id, paths: ["INBOX"], isThorough: false }));
+    await engine.run((run) => run.fetchChanges({ mailboxId: id, paths: null, isThorough: false }));
     moved(server, "INBOX", 1, "A");
     await engine.run((run) => run.fetchChanges({ mailboxId: id, paths: ["INBOX"], isThorough: false }));
     await engine.run((run) => run.classifyMessages({ mailboxId: id, isSearchComplete: false }));
@@ -100,7 +100,7 @@ describe("a message that is deleted", () => {
   it("before anybody was told of it is not told at all", async () => {
     const { id, server } = await memoryWith([], {});
     server.append("INBOX", memoryMail(1));
-    await engine.run((run) => run.fetchChanges({ mailboxId: id, paths: ["INBOX"], isThorough: false }));
+    await engine.run((run) => run.fetchChanges({ mailboxId: id, paths: null, isThorough: false }));
     server.expunge("INBOX", [1]);
     await fetchAndTell(engine, id, ["INBOX"]);
     await fetchAndTell(engine, id);

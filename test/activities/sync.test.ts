@@ -5,6 +5,7 @@ import { newId } from "../../db/ids.ts";
 import { seal } from "../../db/secrets.ts";
 import type { MailboxId } from "../../domain/ids.ts";
 import { deliver, dovecot } from "../helpers/dovecot.ts";
+import { createEndpoint } from "../webhooks/outbox.ts";
 import { type Engine, startEngine, type TestMailbox, testKeyRing } from "./engine.ts";
 
 let engine: Engine;
@@ -54,6 +55,17 @@ describe("a first sync", () => {
 });
 
 describe("a mailbox that is live", () => {
+  it("is told of by the very look that a wake asks for, without another step of its workflow", async () => {
+    const mailbox = await engine.addMailbox();
+    await connect(mailbox.id);
+    const { id: endpointId } = await createEndpoint(engine.db, engine.customerId, "http://127.0.0.1:1/", { mailboxIds: [mailbox.id] });
+    await deliver(mailbox.email, mail(1, { to: mailbox.email }));
+    const fetched = await engine.run((run) => run.fetchChanges({ mailboxId: mailbox.id, paths: ["INBOX"], isThorough: false }));
+    expect(fetched).toMatchObject({ told: 1, unsettled: 0, mustTell: false });
+    expect(await toldSubjects(mailbox.id, "message.created")).toEqual(["Subject 1"]);
+    expect(engine.woken.relays).toEqual([endpointId]);
+  });
+
   it("tells a new message once, with what a CRM needs, in sequence", async () => {
     const mailbox = await engine.addMailbox();
     await connect(mailbox.id);

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { Client, Connection } from "@temporalio/client";
 import { NativeConnection, Runtime, Worker } from "@temporalio/worker";
 import { createActivities } from "../../activities/index.ts";
+import { createRelays } from "../../activities/relays.ts";
 import { createCommands } from "../../api/temporal-commands.ts";
 import { openBlobStore } from "../../blobs/index.ts";
 import { openConnectionSlots } from "../../db/connection-slots.ts";
@@ -54,16 +55,21 @@ async function startWorkers(api: Api, client: Client, prefix: string, queues: re
   const deliverer = createDeliverer({ resolveHost });
   const slots = await openConnectionSlots(api.config.database.url);
   const sessions = createSessions({ keyRing: api.config.keyRing, getProvider, resolveHost, slots });
+  const drains = {
+    db: api.db,
+    keyRing: api.config.keyRing,
+    log: createLogger({ level: "silent", isPretty: false }),
+    signals: createSignals(client, prefix),
+    deliverer,
+    draining: new AbortController().signal,
+  };
+  const relays = createRelays(drains, { drainsItself: queues.includes("webhooks") });
   const activities = createActivities(
     {
-      db: api.db,
+      ...drains,
+      relays,
       blobs: openBlobStore(api.config.blobs),
       databaseUrl: api.config.database.url,
-      keyRing: api.config.keyRing,
-      log: createLogger({ level: "silent", isPretty: false }),
-      signals: createSignals(client, prefix),
-      deliverer,
-      draining: new AbortController().signal,
       resolveHost,
       getProvider,
       allowPrivateNetworks: api.config.allowPrivateNetworks,
@@ -89,6 +95,7 @@ async function startWorkers(api: Api, client: Client, prefix: string, queues: re
   return async () => {
     for (const worker of workers) worker.shutdown();
     await running.catch(() => {});
+    await relays.settled();
     await sessions.closeAll();
     await slots.close();
     await deliverer.close();

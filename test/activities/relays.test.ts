@@ -1,0 +1,156 @@
+import { MockActivityEnvironment } from "@temporalio/testing";
+import pino from "pino";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { Relays } from "../../activities/dependencies.ts";
+import { createRelays, type RelayOptions } from "../../activities/relays.ts";
+import { type DrainResult, webhookActivities } from "../../activities/webhooks.ts";
+import type { CustomerId, MailboxId, WebhookEndpointId } from "../../domain/ids.ts";
+import { createHostResolver } from "../../network/resolve-host.ts";
+import { createDeliverer } from "../../webhooks/deliver.ts";
+import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { until } from "../helpers/wait.ts";
+import { createCustomer, createEndpoint, createMailboxes, keyRing, tell } from "../webhooks/outbox.ts";
+import { type Answer, startReceiver } from "../webhooks/receiver.ts";
+
+const deliverer = createDeliverer({ resolveHost: createHostResolver({ allowPrivateNetworks: ["127.0.0.0/8"] }) });
+let test: TestDatabase;
+let customerId: CustomerId;
+let mailboxIds: readonly MailboxId[];
+let woken: WebhookEndpointId[];
+
+beforeAll(async () => {
+  test = await createTestDatabase();
+});
+afterAll(async () => {
+  await deliverer.close();
+  await test.drop();
+});
+beforeEach(async () => {
+  customerId = await createCustomer(test.db);
+  mailboxIds = await createMailboxes(test.db, customerId, 3);
+  woken = [];
+});
+
+const drains = () => ({
+  ...{ db: test.db, keyRing, log: pino({ level: "silent" }), deliverer, draining: new AbortController().signal, schedule: [60_000, 60_000] },
+  signals: {
+    wakeMailbox: async () => {},
+    startShard: async () => {},
+    wakeActions: async () => {},
+    keepContent: async () => {},
+    wakeRelay: async (id: WebhookEndpointId) => void woken.push(id),
+  },
+});
+/** A process that tells events. */
+const startTeller = (options: Partial<RelayOptions> = {}): Relays => createRelays(drains(), { drainsItself: true, ...options });
+/** What the endpoint's workflow runs when it is woken. */
+const runRelay = (endpointId: WebhookEndpointId): Promise<DrainResult> =>
+  new MockActivityEnvironment().run(webhookActivities(drains()).drainEndpoint, { endpointId });
+const mailbox = (index: number): MailboxId => mailboxIds[index] as MailboxId;
+const endpointRow = (id: WebhookEndpointId) => test.db.selectFrom("webhook_endpoints").selectAll().where("id", "=", id).executeTakeFirstOrThrow();
+
+describe("who has told events", () => {
+  it("delivers them itself where it may, again and again, and wakes no relay", async () => {
+    await using receiver = await startReceiver();
+    const { id } = await createEndpoint(test.db, customerId, receiver.url);
+    const teller = startTeller();
+    for (const expected of [1, 2, 3]) {
+      await tell(test.db, customerId, mailbox(0), 1);
+      expect(await teller.wake(customerId)).toBe(1);
+      await teller.settled();
+      expect(receiver.received).toHaveLength(expected);
+    }
+    expect(woken).toEqual([]);
+    expect(await endpointRow(id)).toMatchObject({ is_awake: false, drained_until: null });
+  });
+
+  it("wakes the relay where it delivers nothing itself", async () => {
+    const { id } = await createEndpoint(test.db, customerId, "http://127.0.0.1:1/");
+    await tell(test.db, customerId, mailbox(0), 1);
+    expect(await startTeller({ drainsItself: false }).wake(customerId)).toBe(1);
+    expect(woken).toEqual([id]);
+    expect(await endpointRow(id)).toMatchObject({ is_awake: true, drained_until: null });
+  });
+
+  it("keeps the relay away while it delivers, so that nothing is posted twice", async () => {
+    const { answer, release } = holdingAnswer();
+    await using receiver = await startReceiver(answer);
+    const { id } = await createEndpoint(test.db, customerId, receiver.url);
+    const teller = startTeller();
+    await tell(test.db, customerId, mailbox(0), 1);
+    await teller.wake(customerId);
+    await until(() => receiver.received.length === 1, "the post");
+    const turnedAway = await runRelay(id);
+    expect(turnedAway).toMatchObject({ state: "asleep", delivered: 0 });
+    // It comes again when the teller, had it died, would hold the endpoint no more.
+    expect(turnedAway.nextDueAt).toBeGreaterThan(Date.now());
+    expect(turnedAway.nextDueAt).toBeLessThanOrEqual(Date.now() + 30_000);
+    release();
+    await teller.settled();
+    expect(await runRelay(id)).toMatchObject({ state: "asleep", delivered: 0, nextDueAt: null });
+    expect(receiver.received).toHaveLength(1);
+  });
+
+  it("leaves what it could not deliver to the relay, which tries again when it is due", async () => {
+    await using receiver = await startReceiver((_got, response) => void response.writeHead(503).end());
+    const { id } = await createEndpoint(test.db, customerId, receiver.url);
+    const teller = startTeller();
+    await tell(test.db, customerId, mailbox(0), 2);
+    await teller.wake(customerId);
+    await teller.settled();
+    expect(woken).toEqual([id]);
+    const slept = await runRelay(id);
+    expect(slept).toMatchObject({ state: "asleep", delivered: 0, failed: 0 });
+    expect(slept.nextDueAt).toBeGreaterThan(Date.now());
+    expect(receiver.received).toHaveLength(1);
+  });
+
+  it("hands a backlog over to the relay when its time is up, which goes on at once", async () => {
+    await using receiver = await startReceiver();
+    const { id } = await createEndpoint(test.db, customerId, receiver.url);
+    const teller = startTeller({ drainMsMax: 50 });
+    await tell(test.db, customerId, mailbox(0), 1_500);
+    await teller.wake(customerId);
+    await teller.settled();
+    expect(woken).toEqual([id]);
+    expect(receiver.received.length).toBeLessThan(1_500);
+    expect(await endpointRow(id)).toMatchObject({ is_awake: true, drained_until: null });
+    expect(await runRelay(id)).toMatchObject({ state: "asleep", nextDueAt: null });
+    expect(new Set(receiver.received.map(({ headers }) => headers["webhook-id"])).size).toBe(1_500);
+    expect(receiver.received).toHaveLength(1_500);
+  });
+
+  it("posts everything once while tellers in several processes and the relay meet", async () => {
+    await using receiver = await startReceiver();
+    const { id } = await createEndpoint(test.db, customerId, receiver.url);
+    const tellers = mailboxIds.map(() => startTeller());
+    let isTelling = true;
+    const relay = (async () => {
+      while (isTelling) await runRelay(id);
+    })();
+    await Promise.all(
+      tellers.map(async (teller, index) => {
+        for (let told = 0; told < 40; told += 1) {
+          await tell(test.db, customerId, mailbox(index), 1);
+          await teller.wake(customerId);
+        }
+      }),
+    );
+    await until(() => receiver.received.length >= 120, "all posts");
+    isTelling = false;
+    await relay;
+    await Promise.all(tellers.map((teller) => teller.settled()));
+    expect(receiver.received).toHaveLength(120);
+    for (const mailboxId of mailboxIds) {
+      const bodies = receiver.received.map(({ body }) => JSON.parse(body) as { readonly mailboxId: string; readonly sequence: number });
+      const sequences = bodies.filter((body) => body.mailboxId === mailboxId).map(({ sequence }) => sequence);
+      expect(sequences).toEqual(Array.from({ length: 40 }, (_, index) => index + 1));
+    }
+  });
+});
+
+/** A receiver that answers when it is let. */
+function holdingAnswer(): { readonly answer: Answer; readonly release: () => void } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return { answer: () => promise, release: resolve };
+}
