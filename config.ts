@@ -67,6 +67,8 @@ export const environment = z.object({
     .default(""),
   EVERPOST_API_HOST: z.string().default("127.0.0.1"),
   EVERPOST_API_PORT: wholeNumber(0, 65_535, 3000),
+  EVERPOST_API_CONNECTIONS_MAX: wholeNumber(10, 100_000, 12_000),
+  EVERPOST_API_EVENT_STREAMS_MAX: wholeNumber(1, 100_000, 10_000),
   EVERPOST_API_STREAMS_MAX: wholeNumber(1, 10_000, 100),
   EVERPOST_WORKER_ROLES: roles,
   EVERPOST_WORKER_CACHED_WORKFLOWS: wholeNumber(0, 100_000, 1_000),
@@ -100,7 +102,17 @@ export interface Config {
   /** The first key seals; every key opens. */
   readonly keyRing: readonly { readonly name: string; readonly bytes: Buffer }[];
   readonly temporal: { readonly address: string; readonly namespace: string; readonly taskQueuePrefix: string };
-  readonly api: { readonly host: string; readonly port: number; readonly rateLimitPerMinute: number; readonly streamsMax: number };
+  readonly api: {
+    readonly host: string;
+    readonly port: number;
+    readonly rateLimitPerMinute: number;
+    /** Connections that are open at once, of whatever kind. */
+    readonly connectionsMax: number;
+    /** Clients that follow the stream of events. */
+    readonly eventStreamsMax: number;
+    /** Downloads under way. */
+    readonly streamsMax: number;
+  };
   readonly worker: {
     readonly roles: readonly WorkerRole[];
     readonly cachedWorkflowsMax: number;
@@ -158,6 +170,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       host: e.EVERPOST_API_HOST,
       port: e.EVERPOST_API_PORT,
       rateLimitPerMinute: e.EVERPOST_RATE_LIMIT_PER_MINUTE,
+      connectionsMax: e.EVERPOST_API_CONNECTIONS_MAX,
+      eventStreamsMax: e.EVERPOST_API_EVENT_STREAMS_MAX,
       streamsMax: e.EVERPOST_API_STREAMS_MAX,
     },
     worker: {

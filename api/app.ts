@@ -1,4 +1,4 @@
-import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
+import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler, type Response } from "express";
 import helmet from "helmet";
 import { newId } from "../db/ids.ts";
 import type { ApiDeps } from "./deps.ts";
@@ -97,9 +97,27 @@ function answerProblem({ log }: ApiDeps): ErrorRequestHandler {
       response.destroy();
       return;
     }
-    // What is left of a body that was refused unread would be taken for the next request.
-    if (!request.complete) response.set("Connection", "close");
     response.status(status).set(headers).set({ "Content-Type": "application/problem+json", "Cache-Control": "no-store" });
-    response.send(Buffer.from(JSON.stringify(body)));
+    const text = Buffer.from(JSON.stringify(body));
+    if (request.complete) response.send(text);
+    else answerUnread(request, response, text);
   };
+}
+
+/** Long enough for a client to notice that it was answered. */
+const lingerMs = 1_000;
+
+/**
+ * Answers a request whose body was not read to its end. What is left of it would be taken for the next request, so the connection ends; but not before the
+ * client has had time to read why, because what a closed connection still receives makes the client's system forget what it was sent.
+ */
+function answerUnread(request: Request, response: Response, text: Buffer): void {
+  response.set({ Connection: "close", "Content-Length": String(text.length) });
+  response.write(text);
+  const end = () => {
+    clearTimeout(timer);
+    response.end();
+  };
+  const timer = setTimeout(end, lingerMs);
+  request.once("end", end).once("close", end).resume();
 }

@@ -17,6 +17,12 @@ export const apiProblems = {
     "The body could not be parsed.",
     "Send one JSON object, in UTF-8, with Content-Type: application/json.",
   ),
+  malformed_request: problem(
+    400,
+    "This is not HTTP",
+    "The request line, a header or the framing of the body breaks the rules of HTTP/1.1.",
+    "Send HTTP/1.1, with a Host header and one way of saying how long the body is.",
+  ),
   customer_required: problem(
     400,
     "It is not said which customer this is for",
@@ -54,6 +60,12 @@ export const apiProblems = {
     "The path exists, the method does not.",
     "Use a method that the Allow header names.",
   ),
+  request_timeout: problem(
+    408,
+    "The request did not arrive in time",
+    "The headers took longer than 20 seconds, or the whole request longer than 60.",
+    "Send the request without pauses.",
+  ),
   conflict: problem(
     409,
     "This does not fit what is there already",
@@ -84,6 +96,12 @@ export const apiProblems = {
     "The Idempotency-Key was used for another request",
     "Within 24 hours a key stands for one request.",
     "Make a new key for each new request.",
+  ),
+  headers_too_large: problem(
+    431,
+    "The request's head is too large",
+    "The URL and the headers are larger than 16 kB together, or there are more than 200 headers.",
+    "Send a shorter URL, or fewer and shorter headers.",
   ),
   rate_limited: problem(429, "Too many requests", "The access key used up its allowance.", "Wait as long as Retry-After says."),
   internal_error: problem(
@@ -201,23 +219,10 @@ function mailProblem(error: MailError, requestId: string): ProblemAnswer {
 
 function toApiError(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
-  const bodyFault = bodyFaults[textMember(thrown, "type")];
-  if (bodyFault !== undefined) return new ApiError(bodyFault, { cause: thrown });
   if (isDatabaseAway(thrown)) return new ApiError("service_unavailable", { detail: "The database does not answer.", cause: thrown });
   if (thrown instanceof URIError) return new ApiError("not_found", { detail: "The path is not a valid URL." });
   return new ApiError("internal_error", { cause: thrown });
 }
-
-/** body-parser's error types. */
-const bodyFaults: Readonly<Record<string, ApiErrorCode>> = {
-  "entity.too.large": "payload_too_large",
-  "entity.parse.failed": "malformed_json",
-  "entity.verify.failed": "malformed_json",
-  "request.size.invalid": "malformed_json",
-  "request.aborted": "malformed_json",
-  "encoding.unsupported": "unsupported_media_type",
-  "charset.unsupported": "unsupported_media_type",
-};
 
 /** Network errors, and SQLSTATE classes 08 (connection), 53 (no resources) and 57P (shutting down, starting up). */
 function isDatabaseAway(thrown: unknown): boolean {

@@ -188,7 +188,7 @@ function problemResponses(route: Route): Json {
 
 function problemCodes(route: Route): readonly ApiErrorCode[] {
   // Members of query and body that are not known are refused also where none are.
-  const codes: ApiErrorCode[] = ["internal_error", "validation_failed", ...(route.problems ?? [])];
+  const codes: ApiErrorCode[] = ["internal_error", "validation_failed", "headers_too_large", "request_timeout", ...(route.problems ?? [])];
   if (route.params !== undefined) codes.push("not_found");
   if (route.method !== "get") codes.push("malformed_json", "payload_too_large", "unsupported_media_type");
   if ("public" in route.auth) return codes;

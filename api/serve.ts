@@ -16,7 +16,7 @@ export function serve(route: Route, deps: ApiDeps, rateLimit: RateLimit): Reques
   return async (request, response) => {
     const { requestId } = Object.assign(notesOf(request), { routePath: route.path });
     const access = await admit(route, deps, rateLimit, request, response);
-    const body = await readJson(request, response);
+    const body = await readJson(request);
     const parsed = {
       params: validate(route.params ?? nothing, "path", request.params),
       query: validate(route.query ?? nothing, "query", request.query),

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createServer, type Server } from "node:http";
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { pathToFileURL } from "node:url";
 import { Client, Connection } from "@temporalio/client";
@@ -13,6 +13,7 @@ import { createHostResolver } from "../network/resolve-host.ts";
 import { getProvider } from "../providers/index.ts";
 import { createSessions } from "../sessions/sessions.ts";
 import { createApp } from "./app.ts";
+import { createListener } from "./listener.ts";
 import { createStreamGate } from "./stream-gate.ts";
 import { createCommands } from "./temporal-commands.ts";
 
@@ -38,11 +39,8 @@ export async function startServer(config: Config): Promise<RunningApi> {
     slots,
   });
   const streams = createStreamGate(config.api.streamsMax);
-  const server = createServer(
-    createApp({ config, db, commands, blobs: openBlobStore(config.blobs), sessions, streams, log, closing: closing.signal }),
-  );
-  // Longer than a load balancer keeps an idle connection, so that it is never we who close one it is about to use.
-  server.keepAliveTimeout = 75_000;
+  const app = createApp({ config, db, commands, blobs: openBlobStore(config.blobs), sessions, streams, log, closing: closing.signal });
+  const server = createListener(app, { connectionsMax: config.api.connectionsMax });
   server.listen(config.api.port, config.api.host);
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;

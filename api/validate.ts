@@ -10,14 +10,20 @@ export function validate(schema: z.ZodType, part: RequestFault["in"], value: unk
   throw invalid(...toFaults(part, parsed.error));
 }
 
+/** A body of a megabyte can have a hundred thousand faults; who corrects this many sees the next ones. */
+const faultsMax = 20;
+
 /** A zod error as faults of the request. */
 export function toFaults(part: RequestFault["in"], error: z.core.$ZodError): readonly RequestFault[] {
-  return error.issues.flatMap((issue) => issueFaults(part, issue));
+  return error.issues
+    .slice(0, faultsMax)
+    .flatMap((issue) => issueFaults(part, issue))
+    .slice(0, faultsMax);
 }
 
 function issueFaults(part: RequestFault["in"], issue: z.core.$ZodIssue): readonly RequestFault[] {
   if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((key) => ({ in: part, pointer: pointer([...issue.path, key]), detail: "is not known here" }));
+    return issue.keys.slice(0, faultsMax).map((key) => ({ in: part, pointer: pointer([...issue.path, key]), detail: "is not known here" }));
   }
   if (issue.code === "invalid_union" && issue.errors.length > 0) {
     // The branch with the fewest faults is the one that was most likely meant.
@@ -27,9 +33,16 @@ function issueFaults(part: RequestFault["in"], issue: z.core.$ZodIssue): readonl
   return [{ in: part, pointer: pointer(issue.path), detail: issue.message }];
 }
 
+/** Names are the caller's own and may be of any length; no member of ours is as long. */
+const stepLengthMax = 100;
+
 /** RFC 6901 as a URI fragment. */
 function pointer(path: readonly PropertyKey[]): string {
-  return ["#", ...path.map((step) => String(step).replaceAll("~", "~0").replaceAll("/", "~1"))].join("/");
+  return ["#", ...path.map(pointerStep)].join("/");
+}
+
+function pointerStep(step: PropertyKey): string {
+  return String(step).slice(0, stepLengthMax).toWellFormed().replaceAll("~", "~0").replaceAll("/", "~1");
 }
 
 /** Nothing that we take is a quarter as deep. JSON.parse takes any depth, but whatever walks the value after it would run out of stack. */
@@ -44,7 +57,7 @@ function findUnfit(value: unknown, at: string, depth: number): { readonly pointe
   if (typeof value !== "object" || value === null) return undefined;
   if (depth === depthMax) return { pointer: "#", detail: `is nested more than ${depthMax} levels deep` };
   for (const [key, member] of Object.entries(value)) {
-    const path = `${at}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+    const path = `${at}/${pointerStep(key)}`;
     const found = findUnfit(key, `${at}/?`, depth + 1) ?? findUnfit(member, path, depth + 1);
     if (found !== undefined) return found;
   }

@@ -58,9 +58,31 @@ export async function touchAccessKey(db: Connection, row: Pick<AccessKeyRow, "id
   await db
     .updateTable("access_keys")
     .set({ last_used_at: sql<Date>`now()` })
-    .where("id", "=", row.id)
-    .where((eb) => eb.or([eb("last_used_at", "is", null), eb("last_used_at", "<", sql<Date>`now() - interval '1 minute'`)]))
+    // Many requests at once find the row stale: one writes it, and none waits for that.
+    .where("id", "in", (eb) =>
+      eb
+        .selectFrom("access_keys")
+        .select("id")
+        .where("id", "=", row.id)
+        .where((or) => or.or([or("last_used_at", "is", null), or("last_used_at", "<", sql<Date>`now() - interval '1 minute'`)]))
+        .forUpdate()
+        .skipLocked(),
+    )
     .execute();
+}
+
+/** Which of these keys are still good, noted as used: for those that hold something open, many at a time. */
+export async function findLiveAmong(db: Connection, ids: readonly AccessKeyId[]): Promise<ReadonlySet<AccessKeyId>> {
+  const rows = await db
+    .selectFrom("access_keys")
+    .select(["id", sql<boolean>`last_used_at is null or last_used_at < now() - interval '1 minute'`.as("is_stale")])
+    .where("id", "in", [...ids])
+    .where("revoked_at", "is", null)
+    .where((eb) => eb.or([eb("expires_at", "is", null), eb("expires_at", ">", sql<Date>`now()`)]))
+    .execute();
+  const stale = rows.filter((row) => row.is_stale).map((row) => row.id);
+  if (stale.length > 0) await db.updateTable("access_keys").set({ last_used_at: sql<Date>`now()` }).where("id", "in", stale).execute();
+  return new Set(rows.map((row) => row.id));
 }
 
 /** Keys that are shown in a list: the customer's, or the administrators' own for null. */

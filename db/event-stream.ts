@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { EventType } from "../domain/events.ts";
-import type { EventId, MailboxId } from "../domain/ids.ts";
+import type { CustomerId, EventId, MailboxId } from "../domain/ids.ts";
 import type { Connection } from "./database.ts";
 import type { DueEvent } from "./webhook-deliveries.ts";
 
@@ -10,7 +10,7 @@ export interface EventCursor {
   readonly position: number;
 }
 
-export type StreamedEvent = DueEvent & { readonly cursor: EventCursor };
+export type StreamedEvent = DueEvent & { readonly customerId: CustomerId; readonly cursor: EventCursor };
 
 export interface EventFilter {
   readonly types?: readonly EventType[] | undefined;
@@ -45,16 +45,22 @@ export async function readHorizon(db: Connection): Promise<EventCursor> {
 
 /**
  * Events behind `after`, oldest first, of transactions that are older than every running one: an event that commits late comes late, but is never passed.
- * Whose events is the connection's scope.
+ * Whose events is the connection's scope; a reader for many customers names them.
  */
 export async function readEvents(
   db: Connection,
-  options: EventFilter & { readonly after?: EventCursor | undefined; readonly before?: EventCursor | undefined; readonly limit: number },
+  options: EventFilter & {
+    readonly after?: EventCursor | undefined;
+    readonly before?: EventCursor | undefined;
+    readonly customerIds?: readonly CustomerId[];
+    readonly limit: number;
+  },
 ): Promise<readonly StreamedEvent[]> {
-  const { after, before, types, mailboxId, limit } = options;
+  const { after, before, customerIds, types, mailboxId, limit } = options;
   let query = selectEvents(db);
   query = query.where(sql<boolean>`e.tx < ${before === undefined ? sql`pg_snapshot_xmin(pg_current_snapshot())` : sql`${before.tx}::xid8`}`);
   if (after !== undefined) query = query.where(sql<boolean>`(e.tx, e.position) > (${after.tx}::xid8, ${after.position}::bigint)`);
+  if (customerIds !== undefined) query = query.where(sql<boolean>`e.customer_id = any(${customerIds}::text[])`);
   if (types !== undefined) query = query.where("e.type", "in", [...types]);
   if (mailboxId !== undefined) query = query.where("e.mailbox_id", "=", mailboxId);
   const rows = await query.orderBy("e.tx").orderBy("e.position").limit(limit).execute();
@@ -68,7 +74,9 @@ export async function findEvent(db: Connection, id: EventId): Promise<StreamedEv
 }
 
 function selectEvents(db: Connection) {
-  return db.selectFrom("events as e").select(["e.id", "e.type", "e.created_at", "e.mailbox_id", "e.sequence", "e.data", "e.tx", "e.position"]);
+  return db
+    .selectFrom("events as e")
+    .select(["e.id", "e.customer_id", "e.type", "e.created_at", "e.mailbox_id", "e.sequence", "e.data", "e.tx", "e.position"]);
 }
 
 type EventRow = Awaited<ReturnType<ReturnType<typeof selectEvents>["execute"]>>[number];
@@ -80,6 +88,7 @@ async function withAccounts(db: Connection, rows: readonly EventRow[]): Promise<
   const accounts = new Map(mailboxes.map((mailbox) => [mailbox.id, mailbox.external_id]));
   return rows.map((row) => ({
     id: row.id,
+    customerId: row.customer_id,
     type: row.type,
     createdAt: row.created_at,
     mailboxId: row.mailbox_id,

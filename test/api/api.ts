@@ -1,9 +1,10 @@
 import { once } from "node:events";
-import { createServer, type Server } from "node:http";
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Writable } from "node:stream";
 import { createApp } from "../../api/app.ts";
 import type { Commands } from "../../api/commands.ts";
+import { createListener, type ListenerOptions } from "../../api/listener.ts";
 import type { Route } from "../../api/route.ts";
 import { routes as allRoutes } from "../../api/routes/index.ts";
 import { createStreamGate } from "../../api/stream-gate.ts";
@@ -56,6 +57,8 @@ export interface ApiOptions {
   readonly commands?: (config: Config) => Commands;
   /** Serves from the DATABASE_URL of `env`, behind which nothing answers, while keys are still made in the real one. */
   readonly isDatabaseGone?: boolean;
+  /** How long requests may take to arrive. */
+  readonly patience?: Pick<ListenerOptions, "headersMs" | "requestMs">;
 }
 
 /** The API on a database of its own and a free port, strict about its own answers. Without commands, whatever needs Temporal is a 500. */
@@ -82,7 +85,9 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
     { config, db, commands, blobs, sessions, streams, log, closing: closing.signal, isStrict: true },
     options.routes ?? allRoutes,
   );
-  const server = createServer(app).listen(0, "127.0.0.1");
+  // Here client and server are one process: what is slow is the test itself, not a stranger.
+  const patience = { headersMs: 120_000, requestMs: 240_000, ...options.patience };
+  const server = createListener(app, { connectionsMax: config.api.connectionsMax, ...patience }).listen(0, "127.0.0.1");
   await once(server, "listening");
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const { key: adminKey } = await createAccessKey(database.db, { customerId: null, role: "administrator", name: "test", scopes: keyScopes });
