@@ -4,10 +4,11 @@ import { z } from "zod";
 /** A whole number from a text setting, within bounds that the error names. */
 const wholeNumber = (min: number, max: number, preset: number) => z.coerce.number().int().min(min).max(max).default(preset);
 
-const flag = z
-  .enum(["true", "false", "1", "0"])
-  .transform((text) => text === "true" || text === "1")
-  .default(false);
+const flag = (preset: boolean) =>
+  z
+    .enum(["true", "false", "1", "0"])
+    .transform((text) => text === "true" || text === "1")
+    .default(preset);
 
 const list = z
   .string()
@@ -72,6 +73,7 @@ export const environment = z.object({
   EVERPOST_API_STREAMS_MAX: wholeNumber(1, 10_000, 100),
   EVERPOST_WORKER_ROLES: roles,
   EVERPOST_WORKER_CACHED_WORKFLOWS: wholeNumber(0, 100_000, 1_000),
+  EVERPOST_WORKER_ACTIVATE_PATCHES: flag(true),
   EVERPOST_METRICS_ADDRESS: z.string().optional(),
   EVERPOST_IDLE_CONNECTIONS_PER_SHARD: wholeNumber(1, 2_000, 500),
   EVERPOST_POLL_FLOOR_SECONDS: wholeNumber(60, 86_400, 3_600),
@@ -94,7 +96,7 @@ export const environment = z.object({
   EVERPOST_ALLOW_PRIVATE_NETWORKS: list,
   EVERPOST_RATE_LIMIT_PER_MINUTE: wholeNumber(1, 1_000_000, 6_000),
   EVERPOST_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"),
-  EVERPOST_LOG_PRETTY: flag,
+  EVERPOST_LOG_PRETTY: flag(false),
 });
 
 export interface Config {
@@ -116,6 +118,8 @@ export interface Config {
   readonly worker: {
     readonly roles: readonly WorkerRole[];
     readonly cachedWorkflowsMax: number;
+    /** False while workers of an earlier release still run, which could not follow what new workflow code adds. */
+    readonly activatesPatches: boolean;
     readonly metricsAddress: string | undefined;
     readonly identity: string;
   };
@@ -177,6 +181,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     worker: {
       roles: e.EVERPOST_WORKER_ROLES,
       cachedWorkflowsMax: e.EVERPOST_WORKER_CACHED_WORKFLOWS,
+      activatesPatches: e.EVERPOST_WORKER_ACTIVATE_PATCHES,
       metricsAddress: e.EVERPOST_METRICS_ADDRESS,
       identity: `${e.EVERPOST_WORKER_ROLES.join("+")}@${hostname()}:${process.pid}`,
     },

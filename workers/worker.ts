@@ -68,7 +68,7 @@ async function main(config: Config): Promise<void> {
     },
     sessions,
   );
-  const workflowBundle = config.worker.roles.includes("mail") ? await loadBundle() : undefined;
+  const forWorkflows = config.worker.roles.includes("mail") ? await workflowOptions(config.worker) : {};
   const workers = await Promise.all(
     config.worker.roles.map((role) =>
       Worker.create({
@@ -77,7 +77,7 @@ async function main(config: Config): Promise<void> {
         taskQueue: taskQueueName(config.temporal.taskQueuePrefix, role),
         identity: config.worker.identity,
         activities,
-        ...(role === "mail" && workflowBundle !== undefined ? { workflowBundle, maxCachedWorkflows: config.worker.cachedWorkflowsMax } : {}),
+        ...(role === "mail" ? forWorkflows : {}),
         ...slots[role],
         shutdownGraceTime: "10 seconds",
         shutdownForceTime: "25 seconds",
@@ -101,6 +101,15 @@ async function main(config: Config): Promise<void> {
     await closeClient();
     await db.destroy();
   }
+}
+
+async function workflowOptions({ cachedWorkflowsMax, activatesPatches }: Config["worker"]): Promise<Partial<WorkerOptions>> {
+  return {
+    workflowBundle: await loadBundle(),
+    maxCachedWorkflows: cachedWorkflowsMax,
+    // Asked where a workflow meets a change that its history does not know yet. A worker of an earlier release cannot run a history that knows it.
+    ...(activatesPatches ? {} : { patchActivationCallback: () => false }),
+  };
 }
 
 /** The SDK stops polling on these signals; long activities hear of it here and need not be waited for. */

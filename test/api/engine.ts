@@ -13,7 +13,7 @@ import { createSessions } from "../../sessions/sessions.ts";
 import { createDeliverer } from "../../webhooks/deliver.ts";
 import { createSignals } from "../../workers/signals.ts";
 import { type TaskQueue, taskQueueName } from "../../workflows/names.ts";
-import { temporalAddress, temporalNamespace } from "../helpers/temporal.ts";
+import { temporalAddress, temporalNamespace, workflowCache } from "../helpers/temporal.ts";
 import { type Api, startApi } from "./api.ts";
 
 export interface WholeApi extends Api {
@@ -85,7 +85,7 @@ async function startWorkers(api: Api, client: Client, prefix: string, queues: re
         namespace: temporalNamespace(),
         taskQueue: taskQueueName(prefix, queue),
         activities,
-        ...(queue === "mail" ? { workflowsPath } : {}),
+        ...(queue === "mail" ? { workflowsPath, ...workflowCache() } : {}),
         shutdownForceTime: "5 seconds",
       }),
     ),

@@ -87,16 +87,16 @@ test("builds from source, with progress, where the download does not answer; the
   // A stand-in for the compiler: a real build takes minutes. It notes what it was asked and writes what a build would.
   script(
     join(bin, "go"),
-    `echo "$PWD $CGO_ENABLED $GOMODCACHE $@" > "$HOME/asked"; mkdir -p "$GOMODCACHE"; while [ "$1" != -o ]; do shift; done; printf '#!/bin/sh\\n${cli.replaceAll("'", "'\\''")}\\n' > "$2"; chmod +x "$2"`,
+    `echo "$PWD $CGO_ENABLED $GOMODCACHE $@" > "$HOME/asked"; mkdir -p "$GOMODCACHE"; while [ "$1" != -o ]; do shift; done; printf '#!/bin/sh\\n${cli.replaceAll("'", "'\\''")}\\n' > "$2temporal"; chmod +x "$2temporal"`,
   );
   const { env, cache } = environment("build", { PATH: `${bin}:/usr/bin:/bin` });
   const said: string[] = [];
   expect((await findTemporalBinary(env, (line) => said.push(line))).source).toBe("a build of tools/temporal");
   expect(said.join()).toContain("building the Temporal server");
   expect(readFileSync(join(dir, "build", "asked"), "utf8")).toMatch(
-    /tools\/temporal 0 .*everpost\/temporal\/go\/mod build .*github.com\/temporalio\/cli\/cmd\/temporal/,
+    /tools\/temporal 0 .*everpost\/temporal\/go-temporal\/mod build .*github.com\/temporalio\/cli\/cmd\/temporal/,
   );
-  expect(existsSync(join(cache, "everpost", "temporal", "go"))).toBe(false);
+  expect(existsSync(join(cache, "everpost", "temporal", "go-temporal"))).toBe(false);
 });
 
 test.each([
@@ -113,13 +113,13 @@ test.each([
     name: "StartError",
     message: expect.stringMatching(/official download: .+; a build of tools\/temporal: go: module not found.*TEMPORAL_ADDRESS/),
   });
-  expect(readdirSync(join(cache, "everpost", "temporal")).filter((file) => file !== "go")).toEqual([]);
+  expect(readdirSync(join(cache, "everpost", "temporal")).filter((file) => file !== "go-temporal")).toEqual([]);
 });
 
 test("lets one process at a time make it, and takes over from one that was killed", async () => {
   const { env, cache } = environment("race", { EVERPOST_TEMPORAL_DOWNLOAD_URL: await serve(archive("race", cli)) });
   mkdirSync(join(cache, "everpost", "temporal"), { recursive: true });
-  writeFileSync(join(cache, "everpost", "temporal", "making.lock"), "2147483646");
+  writeFileSync(join(cache, "everpost", "temporal", "making-the-Temporal-server.lock"), "2147483646");
   const program = `import { findTemporalBinary } from ${JSON.stringify(join(import.meta.dirname, "../../embedded/temporal-binary.ts"))}; console.log((await findTemporalBinary(process.env, () => {})).source)`;
   const runs = await Promise.all(
     [1, 2, 3].map(

@@ -25,14 +25,16 @@ export interface OwnPart<T extends RunningPart> {
 /** `dataDir` is on a disk of its own if its size is given, to be filled. A PostgreSQL cluster with a migrated database `everpost`, durable as in production (fsync on), since it is there to be killed. */
 export async function startPostgres({
   diskSize,
+  settings = {},
 }: {
   readonly diskSize?: string;
+  readonly settings?: Readonly<Record<string, string>>;
 } = {}): Promise<OwnPart<RunningPostgres> & { readonly dataDir: string }> {
   const dir = testDirectory("postgres");
   const disk = join(dir, "disk");
   if (diskSize !== undefined) smallDisk(disk, diskSize);
   const options = { dataDir: join(disk, "data"), logFile: join(dir, "log"), port: await freePort(), password: randomBytes(12).toString("hex") };
-  const part = await ownPart(dir, "SIGINT", () => start({ ...options, settings: { max_connections: "200", scram_iterations: "1" } }));
+  const part = await ownPart(dir, "SIGINT", () => start({ ...options, settings: { max_connections: "200", scram_iterations: "1", ...settings } }));
   const db = openDatabase({ url: part.now.url, poolMax: 2 });
   await migrate(db).finally(() => db.destroy());
   return Object.defineProperties({ dataDir: disk } as never, Object.getOwnPropertyDescriptors(part));
@@ -59,7 +61,7 @@ afterAll(async () => {
   await Promise.all(endings.map((end) => end()));
 });
 
-async function ownPart<T extends RunningPart>(dir: string, ask: NodeJS.Signals, begin: () => Promise<T>): Promise<OwnPart<T>> {
+export async function ownPart<T extends RunningPart>(dir: string, ask: NodeJS.Signals, begin: () => Promise<T>): Promise<OwnPart<T>> {
   let now = await begin();
   endWithTests(dir, now.pid, ask);
   const kill = async () => {

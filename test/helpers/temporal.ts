@@ -10,6 +10,12 @@ export function temporalNamespace(): string {
   return inject("temporalNamespace");
 }
 
+/** How many workflows a test's worker keeps in memory: as many as the SDK thinks fit, or none in files that begin with uncached.ts. */
+export function workflowCache(): { readonly maxCachedWorkflows?: number } {
+  const wanted = process.env.EVERPOST_WORKER_CACHED_WORKFLOWS;
+  return wanted === undefined ? {} : { maxCachedWorkflows: Number(wanted) };
+}
+
 export interface TemporalConnection {
   readonly connection: Connection;
   readonly client: Client;
