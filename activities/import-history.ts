@@ -4,15 +4,17 @@ import { listSyncFolders, type SyncFolder } from "../db/folder-sync.ts";
 import { findWorkMailbox, recordImportFinished, recordImportProgress, type WorkMailbox } from "../db/mailbox-state.ts";
 import { listingProgress, pendingWork } from "../db/pending-work.ts";
 import { restAfterFailure } from "../db/rests.ts";
-import { CursorMoved, prepareMessages, storeHistory } from "../db/store-page.ts";
+import { CursorMoved, type PageOwner, type PreparedMessage, prepareMessages, storeHistory } from "../db/store-page.ts";
 import { MailError, toProblem } from "../domain/errors.ts";
 import type { FolderId, MailboxId } from "../domain/ids.ts";
-import type { ListingProgress, SyncCursor } from "../domain/sync.ts";
+import type { RemoteMessage } from "../domain/message.ts";
+import type { HistoryPage, ListingProgress, SyncCursor, SyncScope } from "../domain/sync.ts";
 import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import { readFolder } from "./fetch-changes.ts";
 import { withHeartbeat } from "./heartbeat.ts";
 import { isFoldersOwn, ownerOf } from "./pages.ts";
+import { readAhead } from "./read-ahead.ts";
 
 export interface ImportHistoryResult {
   readonly imported: number;
@@ -111,7 +113,10 @@ async function compareWithServer(
   if (folder !== undefined) await readFolder(deps, mailbox, provider, folder, true, signal);
 }
 
-/** The sizes of one folder's pages, each fetched and prepared while the one before it is committed: server and database work at the same time. */
+/**
+ * The sizes of one folder's pages, one after the other as they are committed. While one is being committed, the next is prepared and the one after it fetched:
+ * mail server, database and this process work at the same time, and three pages are in memory.
+ */
 async function* importFolder(
   deps: ImportDependencies,
   mailbox: WorkMailbox,
@@ -120,31 +125,51 @@ async function* importFolder(
   start: SyncCursor,
   signal: AbortSignal,
 ): AsyncGenerator<number> {
-  const scope = { path: folder.path };
   const owner = ownerOf(mailbox);
   const options = { limit: deps.pageSize, signal, receivedFrom: owner.rules.keptFrom };
-  let previous = start;
-  const pull = async (cursor: SyncCursor) => {
-    const page = await provider.pullHistory(scope, cursor, options);
-    return { page, prepared: prepareMessages(owner, folder, page.messages) };
-  };
-  let next = pull(start);
+  const pulled = readAhead(pullPages(provider, { path: folder.path }, start, options));
   try {
-    for (;;) {
-      const { page, prepared } = await next;
-      if (page.more) {
-        next = pull(page.cursor);
-        // Awaited in the next round; until then a failure of it must not count as unhandled.
-        next.catch(() => {});
-      }
+    for await (const { previous, page, prepared } of readAhead(preparePages(owner, folder, pulled))) {
       await storeHistory(deps.db, owner, folder, previous, page, prepared);
       yield page.messages.length;
-      if (!page.more) return;
-      previous = page.cursor;
     }
   } catch (error) {
     // A new listing began, or another attempt of this activity is at work: it goes on from what is stored.
     if (!(error instanceof CursorMoved)) throw error;
+  }
+}
+
+interface PulledPage {
+  readonly previous: SyncCursor;
+  readonly page: HistoryPage;
+}
+
+async function* pullPages(
+  provider: MailProvider,
+  scope: SyncScope,
+  start: SyncCursor,
+  options: Parameters<MailProvider["pullHistory"]>[2],
+): AsyncGenerator<PulledPage> {
+  for (let previous = start; ; ) {
+    const page = await provider.pullHistory(scope, previous, options);
+    yield { previous, page };
+    if (!page.more) return;
+    previous = page.cursor;
+  }
+}
+
+/** Messages that are prepared at once, some milliseconds' work: answers of the mail server and of the database do not wait for a whole page. */
+const preparedAtOnce = 50;
+
+async function* preparePages(owner: PageOwner, folder: SyncFolder, pages: AsyncIterable<PulledPage>) {
+  for await (const pulled of pages) {
+    const { messages } = pulled.page;
+    const prepared: Map<RemoteMessage, PreparedMessage> = new Map();
+    for (let at = 0; at < messages.length; at += preparedAtOnce) {
+      for (const [message, row] of prepareMessages(owner, folder, messages.slice(at, at + preparedAtOnce))) prepared.set(message, row);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    yield { ...pulled, prepared };
   }
 }
 

@@ -18,7 +18,7 @@ import { countAbsent, countStale, markHomeless, removeAbsent, removePlaces, remo
 import { isRefusedRow, siftMessages } from "./refused-rows.ts";
 import { allowReset } from "./rests.ts";
 import { type DueSkipped, forgetAllSkipped, forgetSkipped, recordSkipped, recordSkippedAgain, type Skipped } from "./skipped.ts";
-import { assignThreads, prepareThreading, saveThreads, subjectColumnsOf, type ThreadedMessage } from "./threads.ts";
+import { assignThreads, lockThreads, prepareThreading, savingThreads, subjectColumnsOf, type ThreadedMessage, type Threading } from "./threads.ts";
 
 /** Whose page it is. */
 export interface PageOwner {
@@ -197,25 +197,27 @@ async function storeHistoryPage(
   prepared: PreparedMessages,
 ): Promise<void> {
   await db.transaction().execute(async (trx) => {
-    const { numUpdatedRows } = await trx
-      .updateTable("folders")
-      .set((eb) => ({
-        history_cursor: page.more ? JSON.stringify(page.cursor) : null,
-        import_done: eb("import_done", "+", page.messages.length),
-      }))
-      .where("id", "=", folder.id)
-      .where("generation", "=", folder.generation)
-      .where(sql<boolean>`history_cursor = ${JSON.stringify(previous)}::jsonb`)
-      .where(areSettingsOf(owner))
-      .executeTakeFirst();
-    if (numUpdatedRows === 0n) throw new CursorMoved(`the listing of ${folder.id} was moved by somebody else`);
+    await moveHistoryCursor(trx, owner, folder, previous, page);
     const messages = await wantedOf(trx, owner, folder, page.messages);
     const tellsFrom = listedToldFrom(owner, folder);
-    const merged = await storeMessages(trx, owner, folder, messages, (message) => stateSince(tellsFrom, message), undefined, prepared);
+    const merged = await storeLocked(trx, owner, folder, messages, (message) => stateSince(tellsFrom, message), undefined, prepared);
     await recordSkipped(trx, owner, folder.id, [...page.skipped.map(toSkipped), ...skipped], tellsFrom);
     if (!page.more) await completeListing(trx, owner, folder);
     await recordEvents(trx, owner, merged);
   });
+}
+
+/** The listing's next cursor over the one that the page was read with; and, in the same round trip, the lock that the page's threads need. */
+async function moveHistoryCursor(trx: Connection, owner: PageOwner, folder: SyncFolder, previous: SyncCursor, page: HistoryPage): Promise<void> {
+  const { rows } = await sql`
+    with moved as (
+      update folders set history_cursor = ${page.more ? JSON.stringify(page.cursor) : null}::jsonb, import_done = import_done + ${page.messages.length}::int
+      where id = ${folder.id} and generation = ${folder.generation} and history_cursor = ${JSON.stringify(previous)}::jsonb and ${areSettingsOf(owner)}
+      returning id
+    )
+    select ${lockThreads(owner.mailboxId)} from moved
+  `.execute(trx);
+  if (rows.length === 0) throw new CursorMoved(`the listing of ${folder.id} was moved by somebody else`);
 }
 
 /** Since when a listed message must have been received to be told, in ms since 1970: -Infinity tells all of them, Infinity none. */
@@ -316,7 +318,7 @@ function messageIdOf(owner: PageOwner, message: RemoteMessage): MessageId {
 }
 
 /** A message with all of its row that does not depend on what is stored. */
-interface PreparedMessage extends ThreadedMessage {
+export interface PreparedMessage extends ThreadedMessage {
   /** The row as JSON, but for its thread and its state. */
   readonly columns: string;
 }
@@ -359,11 +361,7 @@ function prepareMessage(owner: PageOwner, folder: Pick<SyncFolder, "role">, mess
   return { ...threaded, columns };
 }
 
-/**
- * Inserts what is new, and the place of everything. A message that was forgotten and may be kept again gets back what it said, and is told to nobody:
- * to who heard of it, it was there all the time. Without `snippets` nobody has looked at the texts yet: those that have one are marked for that. Gives what
- * is to be told when the transaction has nothing else to do.
- */
+/** `storeLocked` for callers that do not hold the lock on the mailbox's threads. */
 async function storeMessages(
   trx: Connection,
   owner: PageOwner,
@@ -371,57 +369,85 @@ async function storeMessages(
   messages: readonly RemoteMessage[],
   stateOf: (message: RemoteMessage) => "fetched" | "settled",
   snippets?: ReadonlyMap<string, string>,
-  prepared: PreparedMessages = prepareMessages(owner, folder, messages, snippets),
+): Promise<readonly EventData[]> {
+  if (messages.length === 0) return [];
+  const prepared = prepareMessages(owner, folder, messages, snippets);
+  await sql`select ${lockThreads(owner.mailboxId)}`.execute(trx);
+  return storeLocked(trx, owner, folder, messages, stateOf, snippets, prepared);
+}
+
+/**
+ * Inserts what is new, and the place of everything. A message that was forgotten and may be kept again gets back what it said, and is told to nobody:
+ * to who heard of it, it was there all the time. Without `snippets` nobody has looked at the texts yet: those that have one are marked for that. Gives what
+ * is to be told when the transaction has nothing else to do.
+ */
+async function storeLocked(
+  trx: Connection,
+  owner: PageOwner,
+  folder: SyncFolder,
+  messages: readonly RemoteMessage[],
+  stateOf: (message: RemoteMessage) => "fetched" | "settled",
+  snippets: ReadonlyMap<string, string> | undefined,
+  prepared: PreparedMessages,
 ): Promise<readonly EventData[]> {
   if (messages.length === 0) return [];
   const rows = messages.map((message) => prepared.get(message) ?? prepareMessage(owner, folder, message, snippets?.get(message.ref) ?? null));
   const threading = await assignThreads(trx, owner, rows);
-  // One row per id and per ref: a provider may name a message twice in a page, and ON CONFLICT does not touch a row twice in one statement.
-  // Sorted by id, so that two lanes that store the same messages lock them in one order.
-  const byId = [...new Map(rows.map((row) => [row.id, row])).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
-  const json = byId.map((row) => `{"thread_id":"${threading.threadOf(row.id)}","state":"${stateOf(row.message)}",${row.columns.slice(1)}`);
   const isWaiting = owner.keepsContent === true ? sql`true` : snippets === undefined ? sql`jsonb_typeof(m.text_part) = 'object'` : sql`false`;
   const contentState = sql`case when ${isWaiting} then 'pending' end`;
-  const { rows: inserted } = await sql<{ id: MessageId }>`
-    insert into messages (id, customer_id, mailbox_id, thread_id, subject_key, is_bare_reply, message_id, envelope, subject, flags, size_bytes,
-      received_at, attachments, text_part, snippet, traits, defects, recipients_total, direction, special_use, main_folder_id, main_ref, state, terms,
-      content_state)
-    select m.id, ${owner.customerId}, ${owner.mailboxId}, m.thread_id, m.subject_key, m.is_bare_reply, m.message_id, m.envelope, m.subject, m.flags,
-      m.size_bytes, m.received_at, m.attachments, nullif(m.text_part, 'null'::jsonb), m.snippet, m.traits, m.defects, m.recipients_total, m.direction,
-      ${folder.role}, ${folder.id}, m.ref, m.state, m.terms, ${contentState}
-    from jsonb_to_recordset(${`[${json.join(",")}]`}::jsonb) as m (id text, ref text, thread_id text, subject_key bigint, is_bare_reply boolean,
-      message_id text, envelope jsonb, subject text,
-      flags text[], size_bytes int, received_at timestamptz, attachments jsonb, text_part jsonb, snippet text,
-      traits jsonb, defects text[], recipients_total int, direction text, state text, terms tsvector)
-    on conflict (id) do update set
-      thread_id = excluded.thread_id, subject_key = excluded.subject_key, is_bare_reply = excluded.is_bare_reply, message_id = excluded.message_id, envelope = excluded.envelope, subject = excluded.subject, flags = excluded.flags,
-      size_bytes = excluded.size_bytes, received_at = excluded.received_at, attachments = excluded.attachments, text_part = excluded.text_part,
-      snippet = excluded.snippet, traits = excluded.traits, defects = excluded.defects,
-      recipients_total = excluded.recipients_total, direction = excluded.direction, special_use = excluded.special_use, main_folder_id = excluded.main_folder_id,
-      main_ref = excluded.main_ref, state = 'settled', terms = excluded.terms, is_deleted = false, is_forgotten = false, content_state = excluded.content_state
-    where messages.is_forgotten
-    returning id
+  // All of a page is written by one statement: each round trip to the database waits for what else this process computes. Its parts see the tables as
+  // they were before it, and of each other only what they return.
+  const { rows: seenBefore } = await sql<{ id: MessageId }>`
+    with m as materialized (
+      select * from jsonb_to_recordset(${toJson(rows, threading, stateOf)}::jsonb) as r (id text, ref text, is_row boolean, thread_id text,
+        subject_key bigint, is_bare_reply boolean, message_id text, envelope jsonb, subject text, flags text[], size_bytes int, received_at timestamptz,
+        attachments jsonb, text_part jsonb, snippet text, traits jsonb, defects text[], recipients_total int, direction text, state text, terms tsvector)
+    ), added as (
+      insert into messages (id, customer_id, mailbox_id, thread_id, subject_key, is_bare_reply, message_id, envelope, subject, flags, size_bytes,
+        received_at, attachments, text_part, snippet, traits, defects, recipients_total, direction, special_use, main_folder_id, main_ref, state, terms,
+        content_state)
+      select m.id, ${owner.customerId}, ${owner.mailboxId}, m.thread_id, m.subject_key, m.is_bare_reply, m.message_id, m.envelope, m.subject, m.flags,
+        m.size_bytes, m.received_at, m.attachments, nullif(m.text_part, 'null'::jsonb), m.snippet, m.traits, m.defects, m.recipients_total, m.direction,
+        ${folder.role}, ${folder.id}, m.ref, m.state, m.terms, ${contentState}
+      from m where m.is_row
+      on conflict (id) do update set
+        thread_id = excluded.thread_id, subject_key = excluded.subject_key, is_bare_reply = excluded.is_bare_reply, message_id = excluded.message_id,
+        envelope = excluded.envelope, subject = excluded.subject, flags = excluded.flags, size_bytes = excluded.size_bytes,
+        received_at = excluded.received_at, attachments = excluded.attachments, text_part = excluded.text_part, snippet = excluded.snippet,
+        traits = excluded.traits, defects = excluded.defects, recipients_total = excluded.recipients_total, direction = excluded.direction,
+        special_use = excluded.special_use, main_folder_id = excluded.main_folder_id, main_ref = excluded.main_ref, state = 'settled',
+        terms = excluded.terms, is_deleted = false, is_forgotten = false, content_state = excluded.content_state
+      where messages.is_forgotten
+      returning id, thread_id, received_at
+    ), placed as (
+      -- A message that was there before has an instant of its own: a trigger looks it up where none is given.
+      insert into message_locations (folder_id, ref, message_id, customer_id, mailbox_id, flags, generation, received_at)
+      select ${folder.id}, m.ref, m.id, ${owner.customerId}, ${owner.mailboxId}, m.flags, ${folder.generation}, a.received_at
+      from m left join added a on a.id = m.id
+      on conflict (folder_id, ref) do update
+      set message_id = excluded.message_id, flags = excluded.flags, generation = excluded.generation, received_at = excluded.received_at
+    ), ${savingThreads(owner, threading)}
+    select m.id from m where m.is_row and not exists (select from added a where a.id = m.id)
   `.execute(trx);
-  const added = new Set(inserted.map((row) => row.id));
-  // A message that was there before has an instant of its own: the database looks it up where none is given.
-  const places = [...new Map(rows.map(({ id, message }) => [message.ref, placeOf(id, message, added.has(id))])).values()];
-  await sql`
-    insert into message_locations (folder_id, ref, message_id, customer_id, mailbox_id, flags, generation, received_at)
-    select ${folder.id}, l.ref, l.message_id, ${owner.customerId}, ${owner.mailboxId}, l.flags, ${folder.generation}, l.received_at
-    from jsonb_to_recordset(${JSON.stringify(places)}::jsonb) as l (ref text, message_id text, flags text[], received_at timestamptz)
-    on conflict (folder_id, ref) do update
-    set message_id = excluded.message_id, flags = excluded.flags, generation = excluded.generation, received_at = excluded.received_at
-  `.execute(trx);
-
-  const seenBefore = byId.filter((row) => !added.has(row.id)).map((row) => row.id);
-  await markChanged(trx, seenBefore, folder);
-  await saveThreads(
+  await markChanged(
     trx,
-    owner,
-    threading,
-    byId.filter((row) => added.has(row.id)).map(({ id, message }) => ({ id, received_at: message.receivedAt })),
+    seenBefore.map((row) => row.id),
+    folder,
   );
   return threading.merged;
+}
+
+/**
+ * The rows of a page, one a ref; of those with one id (a provider may name a message twice in a page), one is the message's row, for ON CONFLICT does not
+ * touch a row twice in one statement. Sorted by id, so that two lanes that store the same messages lock them in one order.
+ */
+function toJson(rows: readonly PreparedMessage[], threading: Threading, stateOf: (message: RemoteMessage) => "fetched" | "settled"): string {
+  const byRef = [...new Map(rows.map((row) => [row.message.ref, row])).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const json = byRef.map((row, index) => {
+    const isRow = row.id !== byRef[index + 1]?.id;
+    return `{"is_row":${isRow},"thread_id":"${threading.threadOf(row.id)}","state":"${stateOf(row.message)}",${row.columns.slice(1)}`;
+  });
+  return `[${json.join(",")}]`;
 }
 
 /** What settings want of a page. What is stored already stays where it can be seen: a message is not gone because it was filed. */
@@ -441,10 +467,6 @@ async function wantedOf(trx: Connection, owner: PageOwner, folder: SyncFolder, l
     const id = unwanted.get(message);
     return id === undefined || storedIds.has(id);
   });
-}
-
-function placeOf(id: MessageId, { ref, flags, receivedAt }: RemoteMessage, isAdded: boolean) {
-  return { ref, message_id: id, flags, received_at: isAdded ? receivedAt : null };
 }
 
 /** Messages of the registry that turned up in this folder: looked at again where that can matter. */

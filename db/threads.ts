@@ -50,8 +50,12 @@ export function subjectColumnsOf({ links, subjectKey }: ThreadedMessage) {
 /** Where the messages of a page belong. */
 export interface Threading {
   readonly threadOf: (id: MessageId) => ThreadId;
-  /** When the newest message of a thread on record was received. */
-  readonly lastAt: ReadonlyMap<ThreadId, Date | null>;
+  /** Keys that are new. */
+  readonly addedKeys: readonly { readonly key: string; readonly thread: ThreadId; readonly subjects: readonly number[] }[];
+  /** Keys on record that gathered subjects. */
+  readonly grownKeys: readonly { readonly key: string; readonly subjects: readonly number[] }[];
+  /** Threads that begin, or may become younger. */
+  readonly grown: readonly ThreadId[];
   /** To be told at the end of the transaction: recording events locks the mailbox's row. */
   readonly merged: readonly EventData[];
 }
@@ -64,12 +68,18 @@ const movedMax = 2_000;
 const countedMax = 5_000;
 
 /**
- * Finds the thread of each message of a page, begins new ones, and merges those that the page proves to be one. Call it before the messages are
- * written and before any other message is locked: from here to the commit the mailbox's pages wait for each other, so that no tie is lost between
- * two lanes that see halves of one thread at the same moment.
+ * From here to the commit the mailbox's pages wait for each other, so that no tie is lost between two lanes that see halves of one thread at the same
+ * moment.
+ */
+export function lockThreads(mailboxId: MailboxId) {
+  return sql`pg_advisory_xact_lock(hashtextextended(${`threads ${mailboxId}`}, 0))`;
+}
+
+/**
+ * Finds the thread of each message of a page, names new ones, and merges those that the page proves to be one. Call it with `lockThreads` held, and before
+ * the messages are written and any other message is locked. Keys and threads are written with the messages: `savingThreads`.
  */
 export async function assignThreads(trx: Connection, owner: ThreadOwner, messages: readonly ThreadedMessage[]): Promise<Threading> {
-  await sql`select pg_advisory_xact_lock(hashtextextended(${`threads ${owner.mailboxId}`}, 0))`.execute(trx);
   const links = messages.map((message) => message.links);
   const hashes = new Map(messages.flatMap((message) => message.links.keys.map((key, at) => [key, message.keys[at] ?? ""] as const)));
   const record = await findKeys(trx, owner, messages, hashes);
@@ -82,7 +92,6 @@ export async function assignThreads(trx: Connection, owner: ThreadOwner, message
     const id = first === undefined ? derivedId("thread", owner.mailboxId, foundingOf(group)) : (survivors.get(first) ?? first);
     return { id, group };
   });
-  await saveKeys(trx, owner, threads, record, hashes);
   const threadOf = new Map(threads.flatMap(({ id, group }) => group.messages.map((message) => [message.id, id])));
   return {
     threadOf: (id) => {
@@ -90,32 +99,43 @@ export async function assignThreads(trx: Connection, owner: ThreadOwner, message
       if (thread === undefined) throw new Error(`${id} was given no thread`);
       return thread;
     },
-    lastAt: record.lastAt,
+    ...keysOf(threads, record, hashes),
+    grown: threads.filter(({ id, group }) => isYounger(group, record.lastAt.get(id))).map(({ id }) => id),
     merged: events,
   };
 }
 
-/** Writes the threads of messages that are new to the store: what began, and what became younger. */
-export async function saveThreads(
-  trx: Connection,
-  owner: ThreadOwner,
-  threading: Threading,
-  inserted: readonly { readonly id: MessageId; readonly received_at: string }[],
-): Promise<void> {
-  const newest = new Map<ThreadId, string>();
-  for (const { id, received_at } of inserted) {
-    const thread = threading.threadOf(id);
-    const known = newest.get(thread);
-    if (known === undefined || Date.parse(received_at) > Date.parse(known)) newest.set(thread, received_at);
-  }
-  const grown = [...newest].filter(([thread, at]) => Date.parse(at) > (threading.lastAt.get(thread)?.getTime() ?? Number.NEGATIVE_INFINITY));
-  if (grown.length === 0) return;
-  await sql`
-    insert into threads (id, customer_id, mailbox_id, last_at)
-    select t.id, ${owner.customerId}, ${owner.mailboxId}, t.at
-    from unnest(${grown.map(([id]) => id)}::text[], ${grown.map(([, at]) => at)}::timestamptz[]) as t (id, at)
-    on conflict (id) do update set last_at = greatest(threads.last_at, excluded.last_at)
-  `.execute(trx);
+/** Whether a message of the group is younger than all of its thread's on record. */
+function isYounger({ messages }: ThreadGroup, lastAt: Date | null | undefined): boolean {
+  const last = lastAt?.getTime() ?? Number.NEGATIVE_INFINITY;
+  return messages.some(({ receivedAt }) => receivedAt > last);
+}
+
+/**
+ * What a threading writes, as parts of the statement that inserts the messages: their keys, and, of what that statement calls `added`, the threads that
+ * began or became younger.
+ */
+export function savingThreads({ mailboxId, customerId }: ThreadOwner, { addedKeys, grownKeys, grown }: Threading) {
+  return sql`
+    added_keys as (
+      insert into thread_keys (mailbox_id, key, thread_id, subject, subjects)
+      select ${mailboxId}, k.key, k.thread_id, k.subject, k.subjects::int[]
+      from unnest(
+        ${addedKeys.map((row) => row.key)}::bigint[], ${addedKeys.map((row) => row.thread)}::text[],
+        ${addedKeys.map((row) => row.subjects[0] ?? 0)}::int[],
+        ${addedKeys.map(({ subjects }) => (subjects.length > 1 ? `{${subjects.join(",")}}` : null))}::text[]
+      ) as k (key, thread_id, subject, subjects)
+      on conflict (mailbox_id, key) do nothing
+    ), grown_keys as (
+      update thread_keys r set subjects = g.subjects
+      from jsonb_to_recordset(${JSON.stringify(grownKeys)}::jsonb) as g (key bigint, subjects int[])
+      where r.mailbox_id = ${mailboxId} and r.key = g.key
+    ), grown_threads as (
+      insert into threads (id, customer_id, mailbox_id, last_at)
+      select a.thread_id, ${customerId}, ${mailboxId}, max(a.received_at)
+      from added a join unnest(${grown}::text[]) as g (id) on g.id = a.thread_id group by a.thread_id
+      on conflict (id) do update set last_at = greatest(threads.last_at, excluded.last_at)
+    )`;
 }
 
 /** What is on record about the keys of a page. */
@@ -143,44 +163,42 @@ async function findKeys(
   // Hashes do not fit a JavaScript number: rows say by position which key or subject they are about. The limits keep the planner, which knows nothing
   // of a table that has just begun to grow, from reading all of it instead of asking the index for each key.
   const { rows } = await sql<KeyRow>`
-    select k.position::int, r.thread_id, r.subject, r.subjects
+    select k.position::int, coalesce(s.id, t.id, r.thread_id) as thread_id, r.subject, r.subjects, coalesce(s.last_at, t.last_at) as last_at
     from unnest(${[...hashes.values()]}::bigint[]) with ordinality as k (key, position)
     cross join lateral (select * from thread_keys where mailbox_id = ${mailboxId} and key = k.key limit 1) r
+    left join lateral (select * from threads where id = r.thread_id limit 1) t on true
+    left join lateral (select * from threads where id = t.merged_into limit 1) s on true
     union all
-    select s.position::int, null, null, null from unnest(${[...bySubject.values()]}::bigint[]) with ordinality as s (key, position)
+    select s.position::int, null, null, null, null from unnest(${[...bySubject.values()]}::bigint[]) with ordinality as s (key, position)
     where exists (select from messages where mailbox_id = ${mailboxId} and is_bare_reply)
       and exists (select from messages where mailbox_id = ${mailboxId} and is_bare_reply and subject_key = s.key)
   `.execute(trx);
-  const threads = await resolveThreads(trx, [...new Set(rows.flatMap((row) => row.thread_id ?? []))]);
   const known = new Map<string, KnownKey>();
+  const lastAt = new Map<ThreadId, Date | null>();
   const answeredSubjects = new Set<string>();
   for (const row of rows) {
     const text = (row.thread_id === null ? subjects : texts)[row.position - 1];
     if (text === undefined) continue;
-    if (row.thread_id === null) answeredSubjects.add(text);
-    else known.set(text, { threadId: threads.get(row.thread_id)?.id ?? row.thread_id, subjects: row.subjects ?? [row.subject] });
+    if (row.thread_id === null) {
+      answeredSubjects.add(text);
+    } else {
+      known.set(text, { threadId: row.thread_id, subjects: row.subjects ?? [row.subject] });
+      lastAt.set(row.thread_id, row.last_at);
+    }
   }
-  return { known, answeredSubjects, lastAt: new Map([...threads.values()].map((thread) => [thread.id, thread.last_at])) };
+  return { known, answeredSubjects, lastAt };
 }
 
 type KeyRow =
-  | { readonly position: number; readonly thread_id: ThreadId; readonly subject: number; readonly subjects: number[] | null }
+  | {
+      readonly position: number;
+      /** What the key's thread is now. */
+      readonly thread_id: ThreadId;
+      readonly subject: number;
+      readonly subjects: number[] | null;
+      readonly last_at: Date | null;
+    }
   | { readonly position: number; readonly thread_id: null };
-
-/** What these threads are now, and how young. */
-async function resolveThreads(
-  trx: Connection,
-  ids: readonly ThreadId[],
-): Promise<ReadonlyMap<ThreadId, { readonly id: ThreadId; readonly last_at: Date | null }>> {
-  if (ids.length === 0) return new Map();
-  const { rows } = await sql<{ asked: ThreadId; id: ThreadId; last_at: Date | null }>`
-    select a.id as asked, coalesce(s.id, t.id) as id, coalesce(s.last_at, t.last_at) as last_at
-    from unnest(${ids}::text[]) as a (id)
-    cross join lateral (select * from threads where id = a.id limit 1) t
-    left join lateral (select * from threads where id = t.merged_into limit 1) s on true
-  `.execute(trx);
-  return new Map(rows.map((row) => [row.asked, row]));
-}
 
 /** Ties between messages of the page, and of them with the store, by subject and participants: looked for only where there is an answer to tie. */
 async function tiesBySubject(
@@ -251,42 +269,25 @@ const blank = {
   recipientsTotal: null,
 } as const;
 
-/** Inserts keys that are new, and the subjects that known ones gathered. */
-async function saveKeys(
-  trx: Connection,
-  owner: ThreadOwner,
+/** Keys that are new, and the subjects that known ones gathered. */
+function keysOf(
   threads: readonly { readonly id: ThreadId; readonly group: ThreadGroup }[],
   { known }: KeyRecord,
   hashes: ReadonlyMap<string, string>,
-): Promise<void> {
-  const added: { key: string; thread: ThreadId; subject: number }[] = [];
-  const grown: { key: string; subjects: readonly number[] }[] = [];
+): Pick<Threading, "addedKeys" | "grownKeys"> {
+  const addedKeys: { key: string; thread: ThreadId; subjects: readonly number[] }[] = [];
+  const grownKeys: { key: string; subjects: readonly number[] }[] = [];
   for (const { id, group } of threads) {
     for (const [text, subjects] of group.keys) {
       const before = known.get(text);
       if (before !== undefined && before.subjects.length === subjects.length) continue;
       const key = hashes.get(text);
       if (key === undefined) throw new Error("a group has a key that none of its messages has");
-      if (before === undefined) added.push({ key, thread: id, subject: subjects[0] ?? 0 });
-      if (subjects.length > 1) grown.push({ key, subjects });
+      if (before === undefined) addedKeys.push({ key, thread: id, subjects });
+      else grownKeys.push({ key, subjects });
     }
   }
-  if (added.length > 0) {
-    await sql`
-      insert into thread_keys (mailbox_id, key, thread_id, subject)
-      select ${owner.mailboxId}, k.key, k.thread_id, k.subject
-      from unnest(${added.map((row) => row.key)}::bigint[], ${added.map((row) => row.thread)}::text[], ${added.map((row) => row.subject)}::int[])
-        as k (key, thread_id, subject)
-      on conflict (mailbox_id, key) do nothing
-    `.execute(trx);
-  }
-  if (grown.length > 0) {
-    await sql`
-      update thread_keys r set subjects = g.subjects
-      from jsonb_to_recordset(${JSON.stringify(grown)}::jsonb) as g (key bigint, subjects int[])
-      where r.mailbox_id = ${owner.mailboxId} and r.key = g.key
-    `.execute(trx);
-  }
+  return { addedKeys, grownKeys };
 }
 
 interface Merges {

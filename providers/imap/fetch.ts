@@ -9,6 +9,7 @@ import { isRefusal, toMailError } from "./errors.ts";
 import { toRemoteMessage } from "./mapping.ts";
 import { countRanges, missingFrom, toRanges } from "./ranges.ts";
 import { type RepairedRow, repairEnvelopes } from "./raw-headers.ts";
+import { tapRows } from "./row-tap.ts";
 import { searchUids } from "./search.ts";
 
 /** Everything that a listing tells of a message, in one question. */
@@ -120,13 +121,16 @@ export async function fetchRows(
 ): Promise<Map<number, FetchMessageObject>> {
   const rows = new Map<number, FetchMessageObject>();
   if (first > last) return rows;
+  const keep = (row: FetchMessageObject) => {
+    // A range that names nothing makes some servers answer with the newest message; changes of other messages come in between.
+    if (row.uid >= first && row.uid <= last) rows.set(row.uid, rows.has(row.uid) ? { ...rows.get(row.uid), ...row } : row);
+  };
   try {
-    for (const row of await client.fetchAll(`${first}:${last}`, query, { uid: true })) {
-      // A range that names nothing makes some servers answer with the newest message; changes of other messages come in between.
-      if (row.uid >= first && row.uid <= last) rows.set(row.uid, rows.has(row.uid) ? { ...rows.get(row.uid), ...row } : row);
-    }
+    const others = await tapRows(client, keep, () => client.fetchAll(`${first}:${last}`, query, { uid: true }));
+    for (const row of others) keep(row);
     return rows;
   } catch (error) {
+    rows.clear();
     refusals.count += 1;
     // FETCH alone leaves the server's words out of what it throws.
     if (isRefusal(error)) await enhanceCommandError(error as ImapFlowError);
