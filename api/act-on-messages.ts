@@ -23,13 +23,18 @@ export interface WantedActions {
   /** Carried out one after the other. */
   readonly actions: readonly MessageAction[];
   readonly whenAway: "refuse" | "queue";
+  /** Called with what was stored, in the transaction that stores it. */
+  readonly onStored?: (trx: ScopedConnection, stored: readonly StoredAction[]) => Promise<unknown>;
 }
 
 /**
  * Stores what is asked for, has it carried out, and waits for the results for as long as a request may. What is stored is not lost: it goes on without the
  * request. In mailboxes that are away nothing is begun.
  */
-export async function actOnMessages({ deps, db, scope, audit }: Acting, { ids, actions, whenAway }: WantedActions): Promise<readonly StoredAction[]> {
+export async function actOnMessages(
+  { deps, db, scope, audit }: Acting,
+  { ids, actions, whenAway, onStored }: WantedActions,
+): Promise<readonly StoredAction[]> {
   const mailboxOf = await mailboxesOf(db, ids);
   const mailboxes = await findMailboxes(db, [...new Set(mailboxOf.values())]);
   const away = new Map([...mailboxes].flatMap(([id, row]) => [[id, awayProblem(deps, row)] as const]));
@@ -48,6 +53,7 @@ export async function actOnMessages({ deps, db, scope, audit }: Acting, { ids, a
       await insertMessageAction(trx, { id, customerId: scope.customerId, mailboxId, action, whenAway }, items);
       await audit(trx, { action: `messages.${action.type}`, target: id, mailboxId, details: { messages: ids.length } });
     }
+    if (onStored !== undefined) await onStored(trx, await getActions(trx, requests));
   });
   const present = [...mailboxes.values()].filter((row): row is MailboxRow => row !== undefined && away.get(row.id) === undefined);
   if (present.length > 0)
@@ -56,6 +62,10 @@ export async function actOnMessages({ deps, db, scope, audit }: Acting, { ids, a
       present,
       requests.map(({ id }) => id),
     );
+  return getActions(db, requests);
+}
+
+function getActions(db: ScopedConnection, requests: readonly { readonly id: MessageActionId }[]): Promise<readonly StoredAction[]> {
   return Promise.all(requests.map(({ id }) => getAction(db, id)));
 }
 

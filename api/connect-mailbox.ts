@@ -18,8 +18,9 @@ export interface ConnectRequest {
 }
 
 /**
- * Stores the mailbox, then starts its workflow; both are durable when this returns. When the start fails, the row stays, and the same request again
- * finds it (by the id that its Idempotency-Key gives, or by its external id) and goes on from there, so that a retry never makes a second mailbox.
+ * Stores the mailbox, then starts its workflow; both are durable when this returns. When the start fails, or this process dies before it could answer, the
+ * row stays, and the same request again finds it (by the id that its Idempotency-Key gives, or by its external id) and goes on from there, so that a retry
+ * never makes a second mailbox, however far the first one has come meanwhile.
  */
 export async function connectMailbox(request: ConnectRequest, wanted: WantedMailbox): Promise<MailboxId> {
   const id = await storeMailbox(request, wanted);
@@ -34,11 +35,11 @@ async function storeMailbox(request: ConnectRequest, wanted: WantedMailbox): Pro
 
   const namesake = wanted.externalId === null ? undefined : await findMailboxByExternalId(db, wanted.externalId);
   if (namesake !== undefined) {
-    if (await isUnfinished(request, namesake, wanted)) return resume(request, namesake.id);
+    if (await isSame(request, namesake, { id, wanted })) return resume(request, namesake.id);
     throw new ApiError("conflict", { detail: `The externalId belongs to mailbox ${namesake.id}.` });
   }
   const earlier = await findMailbox(db, id);
-  if (earlier !== undefined && (await isUnfinished(request, earlier, wanted))) return resume(request, id);
+  if (earlier !== undefined && (await isSame(request, earlier, { id, wanted }))) return resume(request, id);
   // The Idempotency-Key made another mailbox more than a day ago, and stands for a new request now.
   const fresh = newId("mailbox");
   if (await insert(request, fresh, wanted)) return fresh;
@@ -63,9 +64,21 @@ async function resume({ db, audit }: ConnectRequest, id: MailboxId): Promise<Mai
   return id;
 }
 
-/** Whether this is the row of the same request, whose workflow may never have been started. */
-async function isUnfinished({ deps, db }: ConnectRequest, row: MailboxRow, wanted: WantedMailbox): Promise<boolean> {
-  if (row.status !== "configured" || row.last_attempt_at !== null) return false;
+/** How long an Idempotency-Key stands for its request: answers are kept for as long. */
+const keyLivesMs = 24 * 3_600_000;
+
+/**
+ * Whether this is the row of the same request: one whose workflow may never have been started, or one whose id its Idempotency-Key gave today, in an
+ * attempt that died before it could answer.
+ */
+async function isSame(
+  { deps, db }: ConnectRequest,
+  row: MailboxRow,
+  { id, wanted }: { readonly id: MailboxId; readonly wanted: WantedMailbox },
+): Promise<boolean> {
+  const isUnfinished = row.status === "configured" && row.last_attempt_at === null;
+  const isOwn = row.id === id && row.created_at.getTime() > Date.now() - keyLivesMs;
+  if (!isUnfinished && !isOwn) return false;
   if (row.provider !== wanted.provider || row.email !== wanted.email || row.external_id !== wanted.externalId) return false;
   const credentials = await readCredentials(db, deps.config.keyRing, row.id);
   return isDeepStrictEqual(asJson([row.settings, credentials]), asJson([wanted.settings, wanted.credentials]));

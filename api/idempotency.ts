@@ -1,4 +1,5 @@
 import { createHash, createHmac } from "node:crypto";
+import type { Connection } from "../db/database.ts";
 import { claimIdempotencyKey, dropClaim, type IdempotencyId, keepAnswer, type StoredAnswer } from "../db/idempotency.ts";
 import { type KeyRing, type Sealed, seal, unseal } from "../db/secrets.ts";
 import type { ApiDeps } from "./deps.ts";
@@ -17,11 +18,19 @@ export function readIdempotencyKey(header: string | undefined): string | undefin
   throw invalid({ in: "header", pointer: "#/Idempotency-Key", detail: "1 to 255 visible ASCII characters" });
 }
 
+/** Keeps what a request is going to be answered in the transaction that makes its change. */
+export type KeepAnswer = (trx: Connection, answer: StoredAnswer) => Promise<void>;
+
 /**
  * Serves a request once per key: a repetition gets the first answer again. Answers that a repetition may mend (5xx, 429) are not kept.
- * Answers are sealed where they lie, for some hold an access key or a signing secret that is shown only once.
+ * Answers are sealed where they lie, for some hold an access key or a signing secret that is shown only once. A change whose answer is kept with it
+ * is not made again when this process dies right after, nor when its commit was done and the news of that got lost.
  */
-export async function answerOnce(deps: ApiDeps, request: IdempotentRequest, serve: () => Promise<StoredAnswer>): Promise<StoredAnswer> {
+export async function answerOnce(
+  deps: ApiDeps,
+  request: IdempotentRequest,
+  serve: (keep: KeepAnswer) => Promise<StoredAnswer>,
+): Promise<StoredAnswer> {
   const { db, config } = deps;
   const found = await claimIdempotencyKey(db, request, fingerprints(config.keyRing, request.fingerprint));
   if (found.state === "in_flight") throw new ApiError("idempotency_in_flight", { headers: { "Retry-After": "1" } });
@@ -31,9 +40,15 @@ export async function answerOnce(deps: ApiDeps, request: IdempotentRequest, serv
     if (kept.digest !== digestOf(request.fingerprint)) throw new ApiError("idempotency_mismatch");
     return { ...found.answer, body: kept.body, headers: { ...found.answer.headers, "Idempotency-Replayed": "true" } };
   }
-  const answer = await serveOrDrop(deps, request, found.claim, serve);
+  const sealed = (answer: StoredAnswer) => ({ ...answer, body: seal(config.keyRing, sealContext(request), toKept(request, answer)) });
+  const keep: KeepAnswer = async (trx, answer) => {
+    // Whoever took over makes the change: this one must not be made as well.
+    if (!(await keepAnswer(trx, request, found.claim, sealed(answer))))
+      throw new ApiError("idempotency_in_flight", { headers: { "Retry-After": "1" } });
+  };
+  const answer = await serveOrDrop(deps, request, found.claim, () => serve(keep));
   if (answer.status >= 500 || answer.status === 429) await dropClaim(db, request, found.claim);
-  else await keepAnswer(db, request, found.claim, { ...answer, body: seal(config.keyRing, sealContext(request), toKept(request, answer)) });
+  else await keepAnswer(db, request, found.claim, sealed(answer));
   return answer;
 }
 

@@ -1,5 +1,6 @@
 import type { Request, Response } from "express";
 import type { z } from "zod";
+import type { Connection } from "../db/database.ts";
 import type { Scope, ScopedConnection } from "../db/scope.ts";
 import type { MailErrorCode } from "../domain/errors.ts";
 import type { AuditNote, Auth, Caller } from "./auth.ts";
@@ -21,6 +22,8 @@ interface Changing {
   readonly caller: Caller;
   /** Notes a change in the audit log; call it with the transaction that makes the change. */
   readonly audit: AuditNote;
+  /** Keeps the reply for repetitions with the same Idempotency-Key; call it with the transaction that makes the change, as the last thing in it. */
+  readonly keep: <Body>(trx: Connection, reply: Reply<Body>) => Promise<Reply<Body>>;
 }
 
 interface Basics<Params, Query, Body> {

@@ -1,10 +1,11 @@
 import type { Request, RequestHandler, Response } from "express";
 import { z } from "zod";
+import type { Connection } from "../db/database.ts";
 import type { StoredAnswer } from "../db/idempotency.ts";
 import { type Scope, scopedTo } from "../db/scope.ts";
 import { type AuditNote, auditNote, authenticate, authorise, type Caller } from "./auth.ts";
 import type { ApiDeps } from "./deps.ts";
-import { answerOnce, readIdempotencyKey } from "./idempotency.ts";
+import { answerOnce, type KeepAnswer, readIdempotencyKey } from "./idempotency.ts";
 import type { RateLimit } from "./rate-limit.ts";
 import { readJson } from "./read-json.ts";
 import { notesOf } from "./request-notes.ts";
@@ -24,7 +25,7 @@ export function serve(route: Route, deps: ApiDeps, rateLimit: RateLimit): Reques
       body: validate(route.body ?? nothing, "body", body === undefined ? {} : body),
     };
     const idempotencyKey = route.method === "post" ? readIdempotencyKey(request.get("Idempotency-Key")) : undefined;
-    const run = () => runHandler(route, deps, access, { ...parsed, deps, request, response, requestId, idempotencyKey });
+    const run = (keep?: KeepAnswer) => runHandler(route, deps, access, { ...parsed, deps, request, response, requestId, idempotencyKey }, keep);
     const answer =
       idempotencyKey === undefined || access === undefined
         ? await run()
@@ -64,11 +65,16 @@ async function runHandler(
   deps: ApiDeps,
   access: Access | undefined,
   basics: { readonly requestId: string; readonly [member: string]: unknown },
+  keepAnswer?: KeepAnswer,
 ): Promise<StoredAnswer> {
   let isAudited = false;
   const granted = access === undefined ? {} : grant(deps, access, basics.requestId, () => (isAudited = true));
   // `route` tied the handler to its context by types; the list of routes has forgotten them.
-  const result = await route.handler({ ...basics, ...granted } as never);
+  const keep = async (trx: Connection, reply: Reply<unknown>) => {
+    await keepAnswer?.(trx, toAnswer(route, deps, reply));
+    return reply;
+  };
+  const result = await route.handler({ ...basics, ...granted, keep } as never);
   if (deps.isStrict === true && route.method !== "get" && route.isChange !== false && !isAudited && result !== answered) {
     throw new Error(`${route.operationId} changed something and noted nothing in the audit log`);
   }

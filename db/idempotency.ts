@@ -53,23 +53,25 @@ export async function claimIdempotencyKey(db: Connection, { owner, key }: Idempo
   return { state: hashes.some((candidate) => candidate.equals(row.request_hash)) ? "in_flight" : "other_request" };
 }
 
-/** Keeps the answer for whoever repeats the request, unless somebody took the key over meanwhile. */
-export async function keepAnswer(db: Connection, { owner, key }: IdempotencyId, claim: string, answer: StoredAnswer): Promise<void> {
-  await db
+/** Keeps the answer for whoever repeats the request; false if somebody took the key over meanwhile. */
+export async function keepAnswer(db: Connection, { owner, key }: IdempotencyId, claim: string, answer: StoredAnswer): Promise<boolean> {
+  const { numUpdatedRows } = await db
     .updateTable("idempotency_keys")
     .set({ status: answer.status, response: JSON.stringify({ body: answer.body, headers: answer.headers }) })
     .where("customer_id", "=", owner)
     .where("key", "=", key)
     .where("created_at", "=", sql<Date>`${claim}::timestamptz`)
-    .execute();
+    .executeTakeFirstOrThrow();
+  return numUpdatedRows > 0n;
 }
 
-/** Frees the key: the request failed in a way that a repetition may mend. */
+/** Frees the key: the request failed in a way that a repetition may mend. An answer that was kept says that its change was made, and stays. */
 export async function dropClaim(db: Connection, { owner, key }: IdempotencyId, claim: string): Promise<void> {
   await db
     .deleteFrom("idempotency_keys")
     .where("customer_id", "=", owner)
     .where("key", "=", key)
+    .where("status", "is", null)
     .where("created_at", "=", sql<Date>`${claim}::timestamptz`)
     .execute();
 }

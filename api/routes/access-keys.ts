@@ -100,7 +100,7 @@ export const accessKeyRoutes = [
       example: { name: "backend, production", scopes: ["mailboxes:read", "messages:read"] },
       response: newAccessKeySchema,
     },
-    async ({ body, caller, scope, deps, db, audit }) => {
+    async ({ body, caller, scope, deps, db, audit, keep }) => {
       const customerId = scope?.customerId ?? null;
       if (body.expiresAt !== undefined && Date.parse(body.expiresAt) <= Date.now()) {
         throw invalid({ in: "body", pointer: "#/expiresAt", detail: "lies in the past" });
@@ -110,7 +110,7 @@ export const accessKeyRoutes = [
       const scopes = customerId === null ? administratorScopes(body) : grantable(caller, body.scopes);
       if (body.mailboxId !== undefined && (db === undefined || (await findMailbox(db, body.mailboxId)) === undefined)) throw notFound("mailbox");
       const role = customerId === null ? "administrator" : "customer";
-      const { row, key } = await deps.db.transaction().execute(async (trx) => {
+      return deps.db.transaction().execute(async (trx) => {
         const created = await createAccessKey(trx, {
           customerId,
           role,
@@ -121,9 +121,8 @@ export const accessKeyRoutes = [
         });
         const details = { name: body.name, role, scopes, mailboxId: body.mailboxId ?? null, expiresAt };
         await audit(trx, { action: "access_key.created", target: created.row.id, details });
-        return created;
+        return keep(trx, new Reply(201, { ...toBody(created.row), key: created.key }));
       });
-      return new Reply(201, { ...toBody(row), key });
     },
   ),
 

@@ -39,13 +39,12 @@ export const customerRoutes = [
       example: { name: "Example Ltd" },
       response: customerSchema,
     },
-    async ({ body, deps, audit }) => {
-      const row = await deps.db.transaction().execute(async (trx) => {
+    async ({ body, deps, audit, keep }) => {
+      return deps.db.transaction().execute(async (trx) => {
         const created = await createCustomer(trx, body);
         await audit(trx, { action: "customer.created", target: created.id, customerId: created.id, details: { name: created.name } });
-        return created;
+        return keep(trx, new Reply(201, toBody(created), { Location: `/v1/customers/${created.id}` }));
       });
-      return new Reply(201, toBody(row), { Location: `/v1/customers/${row.id}` });
     },
   ),
 

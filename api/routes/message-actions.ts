@@ -45,11 +45,11 @@ export const messageActionRoutes = [
       response: messageActionSchema,
       otherStatuses: [202],
     },
-    async ({ body, ...context }) => {
-      const [stored] = await actOnMessages(context, { ids: body.ids, actions: [toMessageAction(body.action)], whenAway: body.whenAway });
-      if (stored === undefined) throw new Error("one action gives one request");
-      const answer = toMessageActionBody(stored);
-      return new Reply(answer.state === "done" ? 200 : 202, answer, { Location: locationOf(stored) });
+    async ({ body, keep, ...context }) => {
+      const wanted = { ids: body.ids, actions: [toMessageAction(body.action)], whenAway: body.whenAway };
+      // Kept as it is queued until it is known what became of it: a repetition must not have it carried out again.
+      const [stored] = await actOnMessages(context, { ...wanted, onStored: (trx, [queued]) => keep(trx, toReply(queued)) });
+      return toReply(stored);
     },
   ),
 
@@ -125,6 +125,12 @@ export const messageActionRoutes = [
     },
   ),
 ];
+
+function toReply(stored: StoredAction | undefined) {
+  if (stored === undefined) throw new Error("one action gives one request");
+  const answer = toMessageActionBody(stored);
+  return new Reply(answer.state === "done" ? 200 : 202, answer, { Location: locationOf(stored) });
+}
 
 function locationOf({ id }: StoredAction): string {
   return `/v1/message-actions/${id}`;

@@ -103,16 +103,15 @@ export const webhookRoutes = [
       example: { url: "https://hooks.example.com/everpost", eventTypes: ["message.created"] },
       response: newEndpointSchema,
     },
-    async ({ body, db, scope, deps, audit }) => {
+    async ({ body, db, scope, deps, audit, keep }) => {
       await checkUrl(deps, body.url);
       await checkMailboxes(db, body.mailboxIds);
       const secret = newSigningSecret();
-      const row = await inTransaction(db, async (trx) => {
+      return inTransaction(db, async (trx) => {
         const created = await createWebhookEndpoint(trx, deps.config.keyRing, scope.customerId, body, [{ secret, expiresAt: null }]);
         await audit(trx, { action: "webhook_endpoint.created", target: created.id, details: auditable(body) });
-        return created;
+        return keep(trx, new Reply(201, { ...toBody(created), secret }, { Location: `/v1/webhook-endpoints/${created.id}` }));
       });
-      return new Reply(201, { ...toBody(row), secret }, { Location: `/v1/webhook-endpoints/${row.id}` });
     },
   ),
 
@@ -204,17 +203,17 @@ export const webhookRoutes = [
       body: z.strictObject({ oldValidForHours: z.number().min(0).max(168).default(24) }),
       response: z.strictObject({ secret: secretSchema, oldExpiresAt: instantOut }),
     },
-    async ({ params, body, db, deps, audit }) => {
+    async ({ params, body, db, deps, audit, keep }) => {
       const secret = newSigningSecret();
       const now = new Date();
       const oldExpiresAt = new Date(now.getTime() + body.oldValidForHours * 3_600_000);
-      await inTransaction(db, async (trx) => {
+      return inTransaction(db, async (trx) => {
         const row = found(await lockWebhookEndpoint(trx, params.id));
         const secrets = rotateSecrets(openEndpointSecrets(deps.config.keyRing, row), secret, oldExpiresAt, now);
         await setEndpointSecrets(trx, deps.config.keyRing, row.id, secrets);
         await audit(trx, { action: "webhook_endpoint.secret_rotated", target: row.id, details: { oldExpiresAt: oldExpiresAt.toISOString() } });
+        return keep(trx, new Reply(200, { secret, oldExpiresAt: oldExpiresAt.toISOString() }));
       });
-      return { secret, oldExpiresAt: oldExpiresAt.toISOString() };
     },
   ),
 
@@ -232,18 +231,18 @@ export const webhookRoutes = [
       problems: ["conflict"],
       response: z.strictObject({ eventId: idSchema("event") }),
     },
-    async ({ params, db, scope, deps, audit }) => {
-      const eventId = await inTransaction(db, async (trx) => {
+    async ({ params, db, scope, deps, audit, keep }) => {
+      const reply = await inTransaction(db, async (trx) => {
         const { id } = enabled(await findWebhookEndpoint(trx, params.id));
         const source = { customerId: scope.customerId, mailboxId: null };
         const [event] = await recordEvents(trx, source, [{ type: "webhook.test", endpointId: id }]);
         if (event === undefined) throw new Error("an event was recorded and has no id");
         await queueForEndpoint(trx, { id, customerId: scope.customerId }, { id: event, mailboxId: null }, { isReplay: false });
         await audit(trx, { action: "webhook_endpoint.tested", target: id });
-        return event;
+        return keep(trx, new Reply(202, { eventId: event }));
       });
       await wakeSleeping(deps, scope.customerId);
-      return new Reply(202, { eventId });
+      return reply;
     },
   ),
 
@@ -284,14 +283,15 @@ export const webhookRoutes = [
       body: z.union([z.strictObject({ eventId: idSchema("event") }), z.strictObject({ from: instantSchema, to: instantSchema.optional() })]),
       response: z.strictObject({ queued: z.number().int() }),
     },
-    async ({ params, body, db, scope, deps, audit }) => {
-      const queued = await inTransaction(db, async (trx) => {
+    async ({ params, body, db, scope, deps, audit, keep }) => {
+      const reply = await inTransaction(db, async (trx) => {
         const endpoint = enabled(await findWebhookEndpoint(trx, params.id));
         await audit(trx, { action: "webhook_endpoint.replayed", target: endpoint.id, details: body });
-        return "eventId" in body ? replayOne(trx, endpoint, body.eventId) : replayTime(trx, endpoint, body);
+        const queued = await ("eventId" in body ? replayOne(trx, endpoint, body.eventId) : replayTime(trx, endpoint, body));
+        return keep(trx, new Reply(202, { queued }));
       });
       await wakeSleeping(deps, scope.customerId);
-      return new Reply(202, { queued });
+      return reply;
     },
   ),
 
