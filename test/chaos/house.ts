@@ -1,11 +1,13 @@
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import { freePort } from "../../embedded/ports.ts";
 import { type Installation, startInstallation } from "../e2e/installation.ts";
 import { startDovecot, startPostgres, startTemporal } from "../helpers/own-parts.ts";
 import { type SpawnedProcess, spawnApi, spawnWorker } from "../helpers/processes.ts";
 import { smallDisk } from "../helpers/small-disk.ts";
 import { startProxy, type TcpProxy } from "../helpers/tcp-proxy.ts";
 import { testDirectory } from "../helpers/test-run.ts";
+import type { Trace } from "../security/traces.ts";
 import { type CommitProxy, startCommitProxy } from "./commit-proxy.ts";
 import { clockErrorMaxS, type WrongClock, wrongClock } from "./wrong-clock.ts";
 
@@ -29,9 +31,16 @@ export interface House {
   readonly dovecot: Awaited<ReturnType<typeof startDovecot>>;
   readonly ways: { readonly postgres: CommitProxy; readonly temporal: TcpProxy; readonly imap: TcpProxy };
   readonly workers: SpawnedProcess[];
+  /** Every process of ours that ever ran in it. */
+  readonly spawned: readonly SpawnedProcess[];
   readonly startWorker: () => Promise<SpawnedProcess>;
   readonly clock: WrongClock | undefined;
   readonly disks: { readonly postgres: string; readonly blobs: string } | undefined;
+  readonly blobs: string;
+  /** What the workers that run say in numbers. */
+  readonly readMetrics: () => Promise<readonly Trace[]>;
+  /** Asks every process to end, and waits until it has. */
+  readonly stop: () => Promise<void>;
 }
 
 /** PostgreSQL needs about 60 MB for an empty cluster and 80 for its log. */
@@ -57,6 +66,7 @@ export async function buildHouse(options: HouseOptions): Promise<House> {
   const databaseUrl = new URL(postgres.now.url);
   databaseUrl.port = String(toPostgres.port);
   const mailServer = { imapPort: imap, lmtpPort: lmtp };
+  const metricsAddress = `127.0.0.1:${await freePort()}`;
   const installation = await startInstallation(
     {
       databaseUrl: databaseUrl.href,
@@ -65,18 +75,34 @@ export async function buildHouse(options: HouseOptions): Promise<House> {
       imapPort: toImap.port,
       ...(options.wrongClocks === true ? { clockErrorMaxS: clockErrorMaxS + 300 } : {}),
     },
-    { EVERPOST_PAGE_SIZE: "100", EVERPOST_BLOB_DIR: blobs, ...options.settings },
+    { EVERPOST_PAGE_SIZE: "100", EVERPOST_BLOB_DIR: blobs, EVERPOST_METRICS_ADDRESS: metricsAddress, ...options.settings },
   );
   const clock = options.wrongClocks === true ? wrongClock(dir) : undefined;
-  const startWorker = () => spawnWorker({ ...installation.env, ...clock?.env });
+  const spawned: SpawnedProcess[] = [installation.worker, installation.api];
+  const metricsOf = new Map<SpawnedProcess, string>([[installation.worker, metricsAddress]]);
+  const startWorker = async () => {
+    const address = `127.0.0.1:${await freePort()}`;
+    const worker = await spawnWorker({ ...installation.env, EVERPOST_METRICS_ADDRESS: address, ...clock?.env });
+    spawned.push(worker);
+    metricsOf.set(worker, address);
+    return worker;
+  };
   const workers = [installation.worker, ...(await Promise.all(Array.from({ length: options.workers - 1 }, startWorker)))];
-  const apis = await Promise.all(Array.from({ length: options.moreApis ?? 0 }, () => spawnApi(installation.env)));
+  spawned.push(...(await Promise.all(Array.from({ length: options.moreApis ?? 0 }, () => spawnApi(installation.env)))));
+  const readMetrics = () =>
+    Promise.all(
+      workers.map(async (worker) => {
+        const response = await fetch(`http://${metricsOf.get(worker)}/metrics`);
+        return { where: `metrics of worker ${worker.pid}`, text: await response.text() };
+      }),
+    );
+  const stop = async () => void (await Promise.all(spawned.map((one) => one.kill("SIGTERM"))));
   onTestFinished(async () => {
-    await Promise.all([...workers, ...apis].map((one) => one.kill("SIGTERM")));
+    await stop();
     await installation[Symbol.asyncDispose]();
     await Promise.all([toPostgres.close(), toTemporal.close(), toImap.close()]);
   });
   const ways = { postgres: toPostgres, temporal: toTemporal, imap: toImap };
   const disks = hasSmallDisks ? { postgres: postgres.dataDir, blobs } : undefined;
-  return { installation, mailServer, postgres, temporal, dovecot, ways, workers, startWorker, clock, disks };
+  return { installation, mailServer, postgres, temporal, dovecot, ways, workers, spawned, startWorker, clock, disks, blobs, readMetrics, stop };
 }

@@ -1,10 +1,12 @@
 import { defineConfig } from "vitest/config";
+import { ChaosSummary } from "./summary.ts";
 
 /** `npm run chaos`: minutes of force, one storm at a time, apart from `npm test`, which has a small one. */
 export default defineConfig({
   test: {
     include: ["test/chaos/**/*.chaos.ts"],
     globalSetup: ["test/global-setup.ts"],
+    reporters: ["default", new ChaosSummary()],
     pool: "forks",
     maxWorkers: 1,
     testTimeout: 30 * 60_000,

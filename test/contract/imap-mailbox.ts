@@ -23,7 +23,7 @@ export interface ImapAccount {
 
 /** An account at a real IMAP server on this machine, with a second client for what "somebody else" does there. */
 export async function openImapMailbox({ port, email, password, fromServer }: ImapAccount): Promise<TestMailbox> {
-  const proxy = await startProxy(port, fromServer);
+  const proxy = await startProxy(port, fromServer === undefined ? {} : { fromServer });
   const opened: MailProvider[] = [];
   const hand = new ImapFlow({
     host: "127.0.0.1",

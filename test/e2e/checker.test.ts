@@ -4,7 +4,7 @@ import type { Database } from "../../db/database.ts";
 import { type Engine, startEngine, type TestMailbox } from "../activities/engine.ts";
 import { dovecot } from "../helpers/dovecot.ts";
 import { type Arrival, findFaults, type MailboxEvidence } from "./checker.ts";
-import { readStored } from "./evidence.ts";
+import { readKept, readStored } from "./evidence.ts";
 import { createLedger, deliverNew, listMail, seedHistory } from "./mail.ts";
 
 const ledger = createLedger();
@@ -14,7 +14,7 @@ let evidence: MailboxEvidence;
 
 beforeAll(async () => {
   engine = await startEngine();
-  mailbox = await engine.addMailbox();
+  mailbox = await engine.addMailbox({ sync: { content: "full", attachments: "download" } });
   const { imapPort, lmtpPort } = dovecot();
   const server = { imapPort, lmtpPort };
   await seedHistory(server, mailbox, ledger, "INBOX", 20);
@@ -24,11 +24,14 @@ beforeAll(async () => {
   for (let n = 0; n < 3; n++) await deliverNew(server, mailbox.email, ledger);
   for (let n = 0; n < 2; n++) await engine.run((activities) => activities.fetchChanges({ ...ref, paths: null, isThorough: true }));
   await engine.run((activities) => activities.classifyMessages({ ...ref, isSearchComplete: true }));
-  const listed = await listMail(server, mailbox);
+  await engine.run((activities) => activities.keepContent(ref));
+  const listed = await listMail(server, mailbox, true);
   const stored = await readStored(engine.db, mailbox.id);
   const arrivals = stored.events.map((event): Arrival => ({ ...event, webhookId: event.id, isSigned: true, mailboxId: mailbox.id, body: event.id }));
   const shown = { status: "connected", flow: "live", problem: null, messages: 23, unseen: 23 };
-  evidence = { mailboxId: mailbox.id, delivered: ledger.of(mailbox.email), listed, stored, shown, arrivals };
+  const keeping = { texts: true, sources: true, attachments: true };
+  const kept = await readKept(engine.db, engine.deps, mailbox.id);
+  evidence = { mailboxId: mailbox.id, delivered: ledger.of(mailbox.email), listed, stored, shown, arrivals, keeping, kept };
   return () => engine[Symbol.asyncDispose]();
 });
 
@@ -72,9 +75,49 @@ describe("the checker of the kill tests", () => {
       },
       "was told as 2 events",
     ],
+    ["a delivery that was forgotten", (db) => addDelivery(db, "pending"), "delivery whd_other waits since"],
+    ["a delivery that was given up", (db) => addDelivery(db, "failed"), "delivery whd_other waits since"],
+    [
+      "a folder that rests",
+      (db) => sql`update folders set rests_until = now() + interval '1 hour' where path = 'INBOX'`.execute(db),
+      "folder INBOX rests until",
+    ],
+    ["removals that are held back", (db) => sql`update folders set held_since = now() where path = 'INBOX'`.execute(db), "INBOX holds removals back"],
+    [
+      "a message that was skipped",
+      (db) =>
+        sql`insert into skipped_messages (folder_id, ref, customer_id, mailbox_id, code, next_attempt_at)
+          select id, '7', customer_id, mailbox_id, 'rejected', now() from folders where path = 'INBOX'`.execute(db),
+      "message 7 was skipped: rejected",
+    ],
+    [
+      "a change that is left half done",
+      async (db) => {
+        await sql`insert into message_actions (id, customer_id, mailbox_id, action, when_away, expires_at)
+          select 'act_other', customer_id, id, '{}', 'queue', now() from mailboxes`.execute(db);
+        await sql`insert into message_action_items (action_id, message_id, customer_id, mailbox_id, state)
+          select 'act_other', id, customer_id, mailbox_id, 'begun' from messages limit 1`.execute(db);
+      },
+      "is left begun",
+    ],
+    ["content that waits", (db) => sql`update messages set content_state = 'pending' where main_ref = '3'`.execute(db), "is left pending"],
+    [
+      "a plan of contents that is left half done",
+      (db) => sql`update mailboxes set content_plan = jsonb_set(content_plan, '{change}', '{}')`.execute(db),
+      "a change of what is kept is left half done",
+    ],
+    [
+      "a message that was told before one that came earlier",
+      (db) =>
+        sql`update events e set data = o.data from events o
+          where e.type = 'message.created' and o.type = 'message.created' and o.mailbox_id = e.mailbox_id
+            and e.sequence + o.sequence = (select sum(n) from (select min(sequence) as n from events where type = 'message.created'
+              union all select max(sequence) from events where type = 'message.created') ends) and e.id <> o.id`.execute(db),
+      ", which came later",
+    ],
     ["a counter that ran ahead of its events", (db) => sql`update mailboxes set event_sequence = 50`.execute(db), "counts 50 events"],
   ] as readonly (readonly [string, (db: Database) => Promise<unknown>, string])[])("sees %s", async (_, damage, fault) => {
-    const stored = await afterDamage(damage);
+    const stored = await afterDamage(damage, (db) => readStored(db, mailbox.id));
     expect(findFaults({ ...evidence, stored }).join("\n")).toContain(fault);
   });
 
@@ -88,12 +131,48 @@ describe("the checker of the kill tests", () => {
     expect(findFaults({ ...evidence, arrivals: change(evidence.arrivals) }).join("\n")).toContain(fault);
   });
 
+  it.each([
+    [
+      "a source that was not kept",
+      (db) => sql`delete from message_blobs where part = '' and message_id = (select min(message_id) from message_blobs)`.execute(db),
+      "was not kept",
+    ],
+    [
+      "the source of another message",
+      async (db) => {
+        const { rows } = await sql<{ id: string }>`select distinct message_id as id from message_blobs order by 1 limit 2`.execute(db);
+        await sql`delete from message_blobs where part = '' and message_id = ${rows[0]?.id}`.execute(db);
+        await sql`update message_blobs set message_id = ${rows[0]?.id} where part = '' and message_id = ${rows[1]?.id}`.execute(db);
+      },
+      "is not what was delivered",
+    ],
+    [
+      "an attachment that is kept twice",
+      (db) =>
+        sql`insert into message_blobs (key, customer_id, mailbox_id, message_id, part, content_type, size_bytes, sha256, sealed_key)
+          select key || 'x', customer_id, mailbox_id, message_id, part || '.9', content_type, size_bytes, sha256, sealed_key
+          from message_blobs where part <> '' limit 1`.execute(db),
+      "is kept 2 times",
+    ],
+    ["blobs that the store does not have", (db) => sql`update message_blobs set size_bytes = size_bytes + 1`.execute(db), "cannot be opened"],
+    ["a text that lost its end", (db) => sql`update message_texts set text = left(text, 9)`.execute(db), "is not what was delivered"],
+    ["a text that was dropped", (db) => sql`update message_texts set is_kept = false`.execute(db), "was not kept"],
+  ] as readonly (readonly [string, (db: Database) => Promise<unknown>, string])[])("sees %s", async (_, damage, fault) => {
+    const kept = await afterDamage(damage, (db) => readKept(db, engine.deps, mailbox.id));
+    expect(findFaults({ ...evidence, kept }).join("\n")).toContain(fault);
+  });
+
+  it("sees contents that are kept though the settings keep none", () => {
+    const keeping = { texts: false, sources: false, attachments: false };
+    expect(findFaults({ ...evidence, keeping }).join("\n")).toContain("is kept, though none is to be");
+  });
+
   it("takes a repeated delivery under the same id for what it is", () => {
     expect(findFaults({ ...evidence, arrivals: [...evidence.arrivals, ...evidence.arrivals.slice(-2)] })).toEqual([]);
   });
 
   it("sees mail that the server accepted and lost", () => {
-    const delivered = [...evidence.delivered, { messageId: "<lost@example.test>", isTold: true }];
+    const delivered = [...evidence.delivered, { messageId: "<lost@example.test>", isTold: true, text: "", attachment: null }];
     expect(findFaults({ ...evidence, delivered })).toContain("<lost@example.test> was accepted, but the mail server lost it");
   });
 
@@ -112,21 +191,29 @@ describe("the checker of the kill tests", () => {
 });
 
 /** What is read from the tables while the damage is done; nothing of it stays. */
-async function afterDamage(damage: (db: Database) => Promise<unknown>): Promise<MailboxEvidence["stored"]> {
-  let stored: MailboxEvidence["stored"] | undefined;
+async function afterDamage<T>(damage: (db: Database) => Promise<unknown>, read: (db: Database) => Promise<T>): Promise<T> {
+  let found: { readonly value: T } | undefined;
   const undone = new Error("undone");
   await engine.db
     .transaction()
     .execute(async (trx) => {
       await damage(trx);
-      stored = await readStored(trx, mailbox.id);
+      found = { value: await read(trx) };
       throw undone;
     })
     .catch((error: unknown) => {
       if (error !== undone) throw error;
     });
-  if (stored === undefined) throw new Error("nothing was read");
-  return stored;
+  if (found === undefined) throw new Error("nothing was read");
+  return found.value;
+}
+
+async function addDelivery(db: Database, state: "pending" | "failed"): Promise<void> {
+  await sql`insert into webhook_endpoints (id, customer_id, url, sealed_secrets) select 'whe_other', id, 'https://example.test', '{}' from customers`.execute(
+    db,
+  );
+  await sql`insert into webhook_deliveries (id, customer_id, endpoint_id, event_id, mailbox_id, lane, state, next_attempt_at)
+    select 'whd_other', customer_id, 'whe_other', id, mailbox_id, mailbox_id, ${state}, now() - interval '1 minute' from events limit 1`.execute(db);
 }
 
 function setCursor(db: Database, member: string, value: unknown): Promise<unknown> {

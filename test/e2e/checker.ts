@@ -3,6 +3,10 @@ export interface Delivered {
   readonly messageId: string;
   /** It came after the mailbox was connected: the customer must be told of it. Older mail is history and told to nobody. */
   readonly isTold: boolean;
+  /** Its readable text. */
+  readonly text: string;
+  /** The digest of its attachment's content; null without one. */
+  readonly attachment: string | null;
 }
 
 /** A folder as an independent IMAP client sees it. */
@@ -11,7 +15,12 @@ export interface ListedFolder {
   readonly uidValidity: string;
   readonly uidNext: number;
   readonly unseen: number;
-  readonly messages: readonly { readonly uid: number; readonly messageId: string }[];
+  readonly messages: readonly {
+    readonly uid: number;
+    readonly messageId: string;
+    /** The digest of the whole source, where sources are kept. */
+    readonly source?: string;
+  }[];
 }
 
 export interface StoredFolder {
@@ -45,6 +54,23 @@ export interface Stored {
   readonly locations: readonly { readonly path: string; readonly uid: number; readonly messageId: string }[];
   readonly events: readonly StoredEvent[];
   readonly lastSequence: number;
+  /** What waits, rests or was given up, in words: once everything is over, nothing has a reason to. */
+  readonly stuck: readonly string[];
+}
+
+/** What the mailbox's settings say is kept of its messages. */
+export interface Keeping {
+  readonly texts: boolean;
+  readonly sources: boolean;
+  readonly attachments: boolean;
+}
+
+/** Contents as they come out of the tables and the blob store. */
+export interface Kept {
+  readonly texts: readonly { readonly messageId: string; readonly text: string }[];
+  /** `digest` is null for a blob that cannot be opened. */
+  readonly sources: readonly { readonly messageId: string; readonly digest: string | null }[];
+  readonly attachments: readonly { readonly messageId: string; readonly digest: string | null }[];
 }
 
 /** One request at the webhook receiver, in the order in which they came. */
@@ -75,6 +101,8 @@ export interface MailboxEvidence {
   readonly shown: Shown;
   /** Arrivals of this mailbox's events. */
   readonly arrivals: readonly Arrival[];
+  readonly keeping: Keeping;
+  readonly kept: Kept;
 }
 
 /**
@@ -90,6 +118,9 @@ export function findFaults(evidence: MailboxEvidence): readonly string[] {
     ...faultsOfEvents(evidence),
     ...faultsOfArrivals(evidence),
     ...faultsOfShown(evidence),
+    ...faultsOfOrder(evidence),
+    ...faultsOfContent(evidence),
+    ...evidence.stored.stuck,
   ];
 }
 
@@ -203,6 +234,50 @@ function faultsOfShown({ listed, shown }: MailboxEvidence): readonly string[] {
     ...(shown.problem === null ? [] : [`the API shows a problem: ${JSON.stringify(shown.problem)}`]),
     ...(shown.messages === messages ? [] : [`the API counts ${shown.messages} messages, IMAP ${messages}`]),
     ...(shown.unseen === unseen ? [] : [`the API counts ${shown.unseen} unseen messages, IMAP ${unseen}`]),
+  ];
+}
+
+/** Of one folder, messages are told in the order in which they came there. */
+function faultsOfOrder({ listed, stored }: MailboxEvidence): readonly string[] {
+  const inbox = listed.find(({ path }) => path === "INBOX");
+  const uids = new Map(inbox?.messages.map(({ uid, messageId }) => [messageId, uid]));
+  const told = stored.events.filter(({ type, messageId }) => type === "message.created" && messageId !== null && uids.has(messageId));
+  return told.flatMap(({ messageId }, index) => {
+    const before = told[index - 1]?.messageId;
+    return before != null && (uids.get(messageId ?? "") ?? 0) < (uids.get(before) ?? 0)
+      ? [`${messageId} was told after ${before}, which came later`]
+      : [];
+  });
+}
+
+/** What is kept is what was delivered, byte by byte, once each; where nothing is to be kept, nothing is. */
+function faultsOfContent({ delivered, listed, keeping, kept }: MailboxEvidence): readonly string[] {
+  const sources = listed.flatMap(({ messages }) => messages.map(({ messageId, source }) => ({ messageId, digest: source ?? null })));
+  const texts = delivered.map(({ messageId, text }) => ({ messageId, digest: text }));
+  const attachments = delivered.flatMap(({ messageId, attachment }) => (attachment === null ? [] : [{ messageId, digest: attachment }]));
+  const keptTexts = kept.texts.map(({ messageId, text }) => ({ messageId, digest: text.trim() }));
+  return [
+    ...differences("source", keeping.sources ? sources : [], kept.sources),
+    ...differences("text", keeping.texts ? texts : [], keptTexts),
+    ...differences("attachment", keeping.attachments ? attachments : [], kept.attachments),
+  ];
+}
+
+interface Content {
+  readonly messageId: string;
+  readonly digest: string | null;
+}
+
+function differences(what: string, expected: readonly Content[], kept: readonly Content[]): readonly string[] {
+  const known = Map.groupBy(kept, ({ messageId }) => messageId);
+  const wanted = new Map(expected.map(({ messageId, digest }) => [messageId, digest]));
+  return [
+    ...[...wanted].filter(([id]) => !known.has(id)).map(([id]) => `the ${what} of ${id} was not kept`),
+    ...[...known].filter(([id]) => !wanted.has(id)).map(([id]) => `a ${what} of ${id} is kept, though none is to be`),
+    ...[...known].filter(([, all]) => all.length > 1).map(([id, all]) => `the ${what} of ${id} is kept ${all.length} times`),
+    ...kept
+      .filter(({ messageId, digest }) => wanted.has(messageId) && digest !== wanted.get(messageId))
+      .map(({ messageId, digest }) => `the ${what} of ${messageId} ${digest === null ? "cannot be opened" : "is not what was delivered"}`),
   ];
 }
 

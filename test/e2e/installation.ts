@@ -1,14 +1,17 @@
 import { randomBytes } from "node:crypto";
 import { Client, Connection } from "@temporalio/client";
+import { openBlobStore } from "../../blobs/index.ts";
+import { loadConfig } from "../../config.ts";
 import { createAccessKey } from "../../db/access-keys.ts";
 import { createCustomer } from "../../db/customers.ts";
 import { type Database, openDatabase } from "../../db/database.ts";
 import { keyScopes } from "../../domain/access.ts";
 import { type SpawnedApi, type SpawnedProcess, spawnApi, spawnWorker } from "../helpers/processes.ts";
 import { until } from "../helpers/wait.ts";
+import type { Trace } from "../security/traces.ts";
 import { type Receiver, startReceiver } from "../webhooks/receiver.ts";
-import { findFaults, type MailboxEvidence, type Shown } from "./checker.ts";
-import { readStored, toArrival } from "./evidence.ts";
+import { findFaults, type Keeping, type MailboxEvidence, type Shown } from "./checker.ts";
+import { readKept, readStored, toArrival } from "./evidence.ts";
 import { createLedger, deliverNew, type Ledger, listMail, type MailServer, type MailUser } from "./mail.ts";
 
 export interface Places {
@@ -29,6 +32,12 @@ export interface Answer {
 
 export interface ConnectedMailbox extends MailUser {
   readonly id: string;
+  readonly keeping: Keeping;
+}
+
+/** What else a mailbox is connected with. */
+export interface ConnectOptions {
+  readonly sync?: { readonly content?: "metadata" | "text" | "full"; readonly attachments?: "skip" | "metadata" | "download" };
 }
 
 /** Everpost as its users have it: worker and API as processes, one customer, and a webhook receiver that has been there from the beginning. */
@@ -40,10 +49,14 @@ export interface Installation extends AsyncDisposable {
   readonly worker: SpawnedProcess;
   readonly receiver: Receiver;
   readonly ledger: Ledger;
+  /** What must be found nowhere, by what it is; passwords of mailboxes are with their users. */
+  readonly secrets: Readonly<Record<string, string>>;
+  /** Every answer of the API that said no, as it came. */
+  readonly refusals: readonly Trace[];
   /** The body that connects this user's mailbox. */
   connectBody(user: MailUser): Record<string, unknown>;
   call(method: string, path: string, options?: { readonly body?: unknown; readonly headers?: Readonly<Record<string, string>> }): Promise<Answer>;
-  connect(user: MailUser, more?: Readonly<Record<string, unknown>>): Promise<ConnectedMailbox>;
+  connect(user: MailUser, more?: ConnectOptions): Promise<ConnectedMailbox>;
   show(id: string): Promise<Shown & { readonly watch: string }>;
   /** Resolves when the API shows the mailbox as connected and live, and somebody listens for changes. */
   untilLive(id: string, timeoutMs?: number): Promise<void>;
@@ -84,6 +97,10 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
   let worker = firstWorker;
   const { mailServer } = places;
   const ledger = createLedger();
+  const { keyRing, blobs } = loadConfig(env);
+  const vault = { keyRing, blobs: openBlobStore(blobs) };
+
+  const refusals: Trace[] = [];
 
   const call: Installation["call"] = async (method, path, { body, headers = {} } = {}) => {
     const response = await fetch(`${api.url}${path}`, {
@@ -91,7 +108,10 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
       headers: { Authorization: `Bearer ${key}`, ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    return { status: response.status, body: await response.json() };
+    const text = await response.text();
+    if (!response.ok)
+      refusals.push({ where: `answer ${response.status} to ${method} ${path}`, text: `${[...response.headers].join("\n")}\n${text}` });
+    return { status: response.status, body: text === "" ? undefined : JSON.parse(text) };
   };
 
   const endpoint = await call("POST", "/v1/webhook-endpoints", { body: { url: receiver.url } });
@@ -118,12 +138,14 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
     return {
       mailboxId: mailbox.id,
       delivered: ledger.of(mailbox.email),
-      listed: await listMail(mailServer, mailbox),
+      listed: await listMail(mailServer, mailbox, mailbox.keeping.sources),
       stored: await readStored(db, mailbox.id),
       shown,
       arrivals: receiver.received
         .map((request) => toArrival(secret, request, places.clockErrorMaxS))
         .filter(({ mailboxId }) => mailboxId === mailbox.id),
+      keeping: mailbox.keeping,
+      kept: await readKept(db, vault, mailbox.id),
     };
   };
 
@@ -136,12 +158,21 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
     },
     receiver,
     ledger,
+    secrets: {
+      "the access key": key,
+      "the webhook secret": secret,
+      "the key ring": env.EVERPOST_ENCRYPTION_KEYS.split(":")[1] ?? "",
+      "the database's password": new URL(places.databaseUrl).password,
+    },
+    refusals,
     connectBody,
     call,
     async connect(user, more = {}) {
       const { status, body } = await call("POST", "/v1/mailboxes", { body: { ...connectBody(user), ...more } });
       if (status !== 201) throw new Error(`the mailbox was answered ${status}: ${JSON.stringify(body)}`);
-      return { ...user, id: String(body.id) };
+      const { content = "metadata", attachments } = more.sync ?? {};
+      const keeping = { texts: content !== "metadata", sources: content === "full", attachments: attachments === "download" };
+      return { ...user, id: String(body.id), keeping };
     },
     show,
     async untilLive(id, timeoutMs = 60_000) {
@@ -179,8 +210,7 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
         faults = findFaults(await evidence(mailbox));
         return faults.length === 0;
       };
-      // What is told arrives a moment before it is written down that it did; nothing here heals by itself after that.
-      await until(isClean, "a state without faults", 5_000).catch(() => {});
+      await until(isClean, "a state without faults", settlingMs).catch(() => {});
       return faults;
     },
     async [Symbol.asyncDispose]() {
@@ -190,6 +220,12 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
     },
   };
 }
+
+/**
+ * What is told arrives a moment before it is written down that it did; if the worker dies in between, the relay's next run tells it again half a minute
+ * later. A keeper of contents that was lost is started by housekeeping, which comes once a minute.
+ */
+const settlingMs = 120_000;
 
 function isLive({ status, flow, watch }: { readonly status: string; readonly flow: string; readonly watch: string }): boolean {
   return status === "connected" && flow === "live" && watch === "watching";

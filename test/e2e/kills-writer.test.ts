@@ -14,10 +14,12 @@ let loss: { hasLost: boolean } | undefined;
 beforeAll(async () => {
   const [database, temporal] = await Promise.all([createTestDatabase(), startTemporal()]);
   const { imapPort, lmtpPort } = dovecot();
-  const proxy = await startProxy(imapPort, (bytes) => {
-    if (loss === undefined || !bytes.includes("COPYUID")) return bytes;
-    loss.hasLost = true;
-    return Buffer.alloc(0);
+  const proxy = await startProxy(imapPort, {
+    fromServer(bytes) {
+      if (loss === undefined || !bytes.includes("COPYUID")) return bytes;
+      loss.hasLost = true;
+      return Buffer.alloc(0);
+    },
   });
   const places = { databaseUrl: database.url, temporalAddress: temporal.now.address, mailServer: { imapPort, lmtpPort }, imapPort: proxy.port };
   installation = await startInstallation(places);

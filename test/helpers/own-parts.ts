@@ -29,7 +29,7 @@ export async function startPostgres({
 }: {
   readonly diskSize?: string;
   readonly settings?: Readonly<Record<string, string>>;
-} = {}): Promise<OwnPart<RunningPostgres> & { readonly dataDir: string }> {
+} = {}): Promise<OwnPart<RunningPostgres> & { readonly dataDir: string; readonly logFile: string }> {
   const dir = testDirectory("postgres");
   const disk = join(dir, "disk");
   if (diskSize !== undefined) smallDisk(disk, diskSize);
@@ -37,15 +37,16 @@ export async function startPostgres({
   const part = await ownPart(dir, "SIGINT", () => start({ ...options, settings: { max_connections: "200", scram_iterations: "1", ...settings } }));
   const db = openDatabase({ url: part.now.url, poolMax: 2 });
   await migrate(db).finally(() => db.destroy());
-  return Object.defineProperties({ dataDir: disk } as never, Object.getOwnPropertyDescriptors(part));
+  return Object.defineProperties({ dataDir: disk, logFile: options.logFile } as never, Object.getOwnPropertyDescriptors(part));
 }
 
 /** A Temporal development server with the namespace `mail` on a file of its own. */
-export async function startTemporal(): Promise<OwnPart<RunningTemporal>> {
+export async function startTemporal(): Promise<OwnPart<RunningTemporal> & { readonly logFile: string }> {
   const dir = testDirectory("temporal");
   const binary = await findTemporalBinary(process.env, (line) => console.log(line));
   const options = { binary, dbFile: join(dir, "temporal.db"), logFile: join(dir, "log"), port: await freePort(), namespace: "mail" };
-  return ownPart(dir, "SIGTERM", () => startServer(options));
+  const part = await ownPart(dir, "SIGTERM", () => startServer(options));
+  return Object.defineProperties({ logFile: options.logFile } as never, Object.getOwnPropertyDescriptors(part));
 }
 
 /** A Dovecot with users and mail of its own. */

@@ -18,10 +18,23 @@ export interface TcpProxy {
   close(): Promise<void>;
 }
 
-/** `fromServer` may change what the server says on its way to the client. */
-export async function startProxy(targetPort: number, fromServer: (bytes: Buffer) => Buffer = (bytes) => bytes): Promise<TcpProxy> {
+/** One client's way to the server, the same object for all that passes on it. */
+export interface ProxyLink {
+  /** Breaks this connection. */
+  cut(): void;
+}
+
+/** What may be changed of the bytes on their way, by whoever listens to them; an empty buffer swallows them. */
+export interface ProxyHooks {
+  readonly fromClient?: (bytes: Buffer, link: ProxyLink) => Buffer;
+  readonly fromServer?: (bytes: Buffer, link: ProxyLink) => Buffer;
+}
+
+const asItIs = (bytes: Buffer) => bytes;
+
+export async function startProxy(targetPort: number, { fromClient = asItIs, fromServer = asItIs }: ProxyHooks = {}): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
-  const links = new Set<{ isFrozen: boolean }>();
+  const links = new Set<ProxyLink & { isFrozen: boolean }>();
   let isFrozen = false;
   let connections = 0;
   let clients = 0;
@@ -31,17 +44,20 @@ export async function startProxy(targetPort: number, fromServer: (bytes: Buffer)
     client.once("close", () => {
       clients -= 1;
     });
-    const link = { isFrozen };
-    links.add(link);
     const upstream = connect(targetPort, "127.0.0.1");
-    for (const [from, to] of [
-      [client, upstream],
-      [upstream, client],
+    const link = { isFrozen, cut: () => void client.destroy() };
+    links.add(link);
+    client.once("close", () => links.delete(link));
+    for (const [from, to, change] of [
+      [client, upstream, fromClient],
+      [upstream, client, fromServer],
     ] as const) {
       sockets.add(from);
       from.on("error", () => {});
       from.on("data", (bytes) => {
-        if (!link.isFrozen) to.write(from === upstream ? fromServer(bytes) : bytes);
+        if (link.isFrozen) return;
+        const changed = change(bytes, link);
+        if (changed.length > 0) to.write(changed);
       });
       from.on("close", () => {
         sockets.delete(from);

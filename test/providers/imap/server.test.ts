@@ -272,9 +272,9 @@ describe("an answer that cannot be parsed", () => {
   test("keeps back neither the other messages nor the one it is about", async () => {
     const user = await createMailUser();
     // An unterminated string in one message's ENVELOPE, as a broken server sends it.
-    const proxy = await startProxy(dovecot().imapPort, (bytes) =>
-      Buffer.from(bytes.toString("latin1").replaceAll('"broken subject"', '"broken subject'), "latin1"),
-    );
+    const proxy = await startProxy(dovecot().imapPort, {
+      fromServer: (bytes) => Buffer.from(bytes.toString("latin1").replaceAll('"broken subject"', '"broken subject'), "latin1"),
+    });
     toClose.push(proxy);
     const provider = open(user, plain(proxy.port));
     const { cursor } = await provider.pullChanges(inbox, undefined, { limit: 10 });

@@ -1,0 +1,140 @@
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import fs from "node:fs/promises";
+import { createRequire, syncBuiltinESMExports } from "node:module";
+import { relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { isMainThread } from "node:worker_threads";
+import { ImapFlow } from "imapflow";
+import pg from "pg";
+import { Agent } from "undici";
+
+/*
+ * Loaded before a process's own code (`node --import`). The process dies by SIGKILL the moment an effect of its is done and it is about to learn so: a
+ * commit, a lone write, a command at the mail server, a POST, a blob, a call to Temporal. Each place in the code from which one comes is a crash point
+ * and dies once; what died so far stands in the log that all processes share. Nothing dies while the file CRASH_ARMED is not there.
+ */
+const log = process.env.CRASH_LOG;
+const armed = process.env.CRASH_ARMED;
+if (log !== undefined && armed !== undefined && isMainThread) watchEffects(log, armed);
+
+function watchEffects(logFile: string, armedFile: string): void {
+  const dead = new Set(existsSync(logFile) ? readFileSync(logFile, "utf8").split("\n") : []);
+  Error.stackTraceLimit = 100;
+
+  /** The place is found before the effect, on whose stack it is; it dies after. */
+  const around = (kind: string) => {
+    const point = `${kind} < ${placeOf(new Error("where").stack ?? "")}`;
+    return () => {
+      if (dead.has(point) || !existsSync(armedFile)) return;
+      appendFileSync(logFile, `${point}\n`);
+      process.kill(process.pid, "SIGKILL");
+    };
+  };
+
+  watchPostgres(around);
+  watchImap(around);
+  watchPosts(around);
+  watchBlobs(around);
+  watchTemporal(around);
+}
+
+type Around = (kind: string) => () => void;
+type Method = (this: object, ...args: never[]) => unknown;
+
+/** Replaces a method by one that may do something before, and after it has succeeded. */
+function wrap(owner: object, name: string, before: (self: object, args: readonly unknown[]) => (() => void) | undefined): void {
+  const members = owner as Record<string, Method>;
+  const original = members[name];
+  if (original === undefined) throw new Error(`there is no ${name} to watch`);
+  members[name] = function (...args) {
+    const after = before(this, args);
+    const result = original.apply(this, args);
+    if (after === undefined || !(result instanceof Promise)) return result;
+    return result.then((value: unknown) => {
+      after();
+      return value;
+    });
+  };
+}
+
+const writes = /\b(insert into|update|delete from)\b/i;
+
+function watchPostgres(around: Around): void {
+  const open = new WeakMap<object, { hasWritten: boolean }>();
+  wrap(pg.Client.prototype, "query", (client, [query]) => {
+    const sql = typeof query === "string" ? query : "";
+    const transaction = open.get(client);
+    if (/^(begin|start transaction)/.test(sql)) open.set(client, { hasWritten: false });
+    if (/^(commit|rollback)$/.test(sql)) open.delete(client);
+    if (sql === "commit" && transaction?.hasWritten === true) return around("commit");
+    // Reading for an update takes locks and changes nothing.
+    const isWrite = writes.test(sql.replaceAll(/for (no key )?update/gi, ""));
+    if (transaction !== undefined && isWrite) transaction.hasWritten = true;
+    return transaction === undefined && isWrite ? around("write") : undefined;
+  });
+}
+
+const imapWrites = /^(UID )?(MOVE|COPY|STORE|EXPUNGE|APPEND|CREATE|RENAME|DELETE|SUBSCRIBE|UNSUBSCRIBE)$/;
+
+function watchImap(around: Around): void {
+  wrap(ImapFlow.prototype, "exec", (_, [command]) => (imapWrites.test(String(command)) ? around(`IMAP ${command}`) : undefined));
+}
+
+function watchPosts(around: Around): void {
+  wrap(Agent.prototype, "request", () => around("POST"));
+}
+
+function watchBlobs(around: Around): void {
+  // Only the blob store renames and removes files while the process is at work.
+  wrap(fs, "rename", () => around("blob put"));
+  wrap(fs, "unlink", () => around("blob removed"));
+  syncBuiltinESMExports();
+}
+
+const temporalWrites = /(StartWorkflowExecution|SignalWithStartWorkflowExecution|SignalWorkflowExecution|ExecuteMultiOperation)$/;
+
+/** gRPC's client takes a callback, as its last argument. */
+function watchTemporal(around: Around): void {
+  const { Client } = createRequire(createRequire(import.meta.url).resolve("@temporalio/client"))("@grpc/grpc-js") as {
+    Client: { prototype: object };
+  };
+  const members = Client.prototype as Record<string, Method>;
+  const original = members.makeUnaryRequest;
+  if (original === undefined) throw new Error("gRPC has no makeUnaryRequest");
+  members.makeUnaryRequest = function (...args) {
+    const [path, callback] = [String(args[0]), args.at(-1) as unknown as (error: unknown, value: unknown) => void];
+    if (!temporalWrites.test(path)) return original.apply(this, args);
+    const after = around(`Temporal ${path.split("/").at(-1)}`);
+    const answered = (error: unknown, value: unknown) => {
+      if (error === null || error === undefined) after();
+      callback(error, value);
+    };
+    return original.apply(this, [...args.slice(0, -1), answered] as never[]);
+  };
+}
+
+const root = resolve(import.meta.dirname, "../..");
+const skipped = /^(node_modules|test)\//;
+
+/** Our own functions on the way to the effect, the innermost first: the one that asked for it, and who began it all. */
+function placeOf(stack: string): string {
+  const frames = [...stack.matchAll(/at (?:async )?(?:(.+?) \()?(file:\/\/[^)]+?):\d+:\d+\)?$/gm)].flatMap(([, name, url]) => {
+    const file = relative(root, fileURLToPath(url ?? ""));
+    if (file.startsWith("..") || skipped.test(file)) return [];
+    return [{ file, name: nameOf(name) }];
+  });
+  const named = frames.filter(({ name }) => name !== "");
+  const inner = named[0] ?? frames[0];
+  const outer = named.findLast(({ file }) => /^(activities|api|workers)\//.test(file) && !passages.test(file)) ?? inner;
+  if (inner === undefined || outer === undefined) return "nowhere";
+  const first = `${inner.file} ${inner.name}`.trim();
+  return outer === inner ? first : `${first} < ${outer.file} ${outer.name}`.trim();
+}
+
+/** Every call passes through these. */
+const passages = /^(activities\/(index|heartbeat)|api\/(serve|app|route|server|idempotency))\.ts$/;
+
+function nameOf(name: string | undefined): string {
+  const bare = (name ?? "").replace(/^(Object|Promise|Array)\./, "").replace(/ \[as .*\]$/, "");
+  return bare === "<anonymous>" || bare.startsWith("Promise.all") ? "" : bare;
+}
