@@ -162,8 +162,9 @@ async function watchOnce(
   if (mailbox === undefined) return;
   const path = extraPath === undefined ? await findInbox(deps, id) : await findReadFolder(deps, id, extraPath);
   if (path === undefined) return;
-  const provider = sessions.open(mailbox);
+  const { provider, release: letGo } = sessions.hold(mailbox);
   if (!provider.capabilities.push) {
+    letGo();
     if (extraPath === undefined) await recordWatchState(deps.db, id, "unsupported");
     return untilAborted(signal);
   }
@@ -186,7 +187,7 @@ async function watchOnce(
     });
   } finally {
     release();
-    await provider.close();
+    letGo();
   }
 }
 

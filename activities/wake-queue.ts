@@ -12,6 +12,11 @@ export interface WakeQueue {
 
 /** The pause after a wake that Temporal did not take. */
 const retryMs = 1_000;
+/**
+ * A mailbox is woken again no sooner than so many times what its last signal took. Where there is time for everything that is nothing; where a burst
+ * makes signals slow, what arrives meanwhile is one look instead of many, which is what a burst needs.
+ */
+const spacing = { factor: 10, msMax: 2_000 };
 
 /**
  * One wake at a time per mailbox: what is heard of while a signal is under way travels with the next one, so that a flood of arrivals is a handful of
@@ -29,8 +34,10 @@ export function createWakeQueue(send: (id: MailboxId, paths: readonly string[]) 
       if (paths === undefined) return;
       waiting.delete(id);
       try {
+        const startedAt = performance.now();
         await send(id, [...paths]);
         refused.delete(id);
+        await pause(Math.min((performance.now() - startedAt) * spacing.factor, spacing.msMax), closing.signal);
       } catch (error) {
         refused.add(id);
         if (closing.signal.aborted) return;

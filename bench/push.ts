@@ -1,9 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { claimUser } from "../test/helpers/dovecot-server.ts";
+import { cpuMs } from "./costs.ts";
 import { type MailDelivery, numberOf, openDelivery } from "./delivery.ts";
 import { type BenchContext, type Benchmark, percentile } from "./harness.ts";
 import { startIdleClient } from "./idle-client.ts";
-import { type BenchInstallation, startBenchInstallation } from "./installation.ts";
+import { type BenchInstallation, type BenchProcess, startBenchInstallation } from "./installation.ts";
 import { untilLive } from "./live.ts";
 import type { MailUser } from "./mail-server.ts";
 import { type MinutePoller, startMinutePoller } from "./minute-poller.ts";
@@ -41,8 +42,8 @@ const pollMsMax = 120_000;
 async function run(context: BenchContext): Promise<Readonly<Record<string, number>>> {
   await using everpost = await startBenchInstallation(context, { hibernates: true });
   await using receiver = await startReceiver();
-  await everpost.startWorker();
-  const bench = { context, everpost, receiver };
+  const worker = await everpost.startWorker();
+  const bench = { context, everpost, receiver, worker };
   const isWanted = (part: string) => context.parts.length === 0 || context.parts.includes(part);
   return { ...(isWanted("single") ? await measureSingle(bench) : {}), ...(isWanted("burst") ? await measureBurst(bench) : {}) };
 }
@@ -51,6 +52,7 @@ interface PushBench {
   readonly context: BenchContext;
   readonly everpost: BenchInstallation;
   readonly receiver: Receiver;
+  readonly worker: BenchProcess;
 }
 
 /** What became of a message, on one clock. */
@@ -164,7 +166,7 @@ function singleFigures(
 }
 
 /** Ten messages for each of 200 mailboxes within five seconds. */
-async function measureBurst({ context, everpost, receiver }: PushBench): Promise<Readonly<Record<string, number>>> {
+async function measureBurst({ context, everpost, receiver, worker }: PushBench): Promise<Readonly<Record<string, number>>> {
   const { scale, progress } = context;
   const mailboxes = Math.max(5, Math.round(burst.mailboxes * scale));
   const count = mailboxes * (burst.messages / burst.mailboxes);
@@ -173,6 +175,9 @@ async function measureBurst({ context, everpost, receiver }: PushBench): Promise
   receiver.onEvent = (_path, event, at) => sent.get(numberIn(event.data))?.toldAt.push(at);
   await delay(3_000);
   const lanes = await Promise.all(Array.from({ length: burst.connections }, () => openDelivery(everpost.lmtpPort)));
+  const pids = { Worker: worker.pid, Temporal: everpost.temporal.pid, Postgres: context.postgresPid, MailServer: everpost.mailServerPid };
+  const costs = () => Object.entries(pids).map(([name, pid]) => [name, cpuMs(pid)] as const);
+  const before = new Map(costs());
   const started = performance.now();
   let next = 0;
   const loop = async (lane: MailDelivery) => {
@@ -188,6 +193,7 @@ async function measureBurst({ context, everpost, receiver }: PushBench): Promise
   progress(`${count} messages delivered in ${burstSeconds} s`);
   for (const lane of lanes) lane.close();
   await untilAllTold(sent);
+  const cpu = costs().map(([name, ms]) => [`burst${name}CpuMsPerMessage`, Math.round(((ms - (before.get(name) ?? 0)) / count) * 100) / 100]);
   // What is told twice may come late.
   await delay(5_000);
   const messages = [...sent.values()];
@@ -200,6 +206,7 @@ async function measureBurst({ context, everpost, receiver }: PushBench): Promise
     burstP50Ms: percentile(times, 0.5),
     burstP95Ms: percentile(times, 0.95),
     burstLastMs: Math.round(Math.max(...times)),
+    ...Object.fromEntries(cpu),
   };
 }
 

@@ -10,9 +10,17 @@ import type { HostResolver, MailProvider, ProviderDefinition } from "../provider
 export interface Sessions {
   /** Runs `work` on the mailbox, opened with the credentials that are stored now. */
   use<Result>(mailbox: WorkMailbox, work: (provider: MailProvider) => Promise<Result>): Promise<Result>;
-  /** Opens the mailbox for a caller that keeps it as long as it likes, and closes it. */
-  open(mailbox: WorkMailbox): MailProvider;
+  /**
+   * Opens the mailbox for a caller that keeps it as long as it likes, to watch it, and releases it then. Whoever uses the mailbox meanwhile gets the same
+   * provider, which can read on the watching connection.
+   */
+  hold(mailbox: WorkMailbox): HeldMailbox;
   closeAll(): Promise<void>;
+}
+
+export interface HeldMailbox {
+  readonly provider: MailProvider;
+  release(): void;
 }
 
 export interface SessionOptions {
@@ -29,6 +37,8 @@ interface Session {
   readonly provider: MailProvider;
   readonly fingerprint: string;
   users: number;
+  /** Callers that watch: they need no other connection than the one that they open themselves. */
+  holders: number;
   closing: NodeJS.Timeout | undefined;
 }
 
@@ -47,14 +57,27 @@ export function createSessions(options: SessionOptions): Sessions {
   /** The session that is open with today's credentials, or a new one. One that others still use under old credentials is left to them. */
   function take(mailbox: WorkMailbox): Session {
     const known = sessions.get(mailbox.id);
-    if (known !== undefined && known.fingerprint === mailbox.fingerprint && (known.users > 0 || known.provider.isUsable())) return known;
+    const isInUse = known !== undefined && known.users + known.holders > 0;
+    if (known !== undefined && known.fingerprint === mailbox.fingerprint && (isInUse || known.provider.isUsable())) return known;
     if (known !== undefined) {
       sessions.delete(mailbox.id);
-      if (known.users === 0) void drop(mailbox.id, known);
+      if (!isInUse) void drop(mailbox.id, known);
     }
-    const session = { provider: openWith(options, mailbox), fingerprint: mailbox.fingerprint, users: 0, closing: undefined };
+    const session: Session = { provider: openWith(options, mailbox), fingerprint: mailbox.fingerprint, users: 0, holders: 0, closing: undefined };
     sessions.set(mailbox.id, session);
     return session;
+  }
+
+  /** Nobody uses it just now: it lingers, or is closed if its credentials are others today. While it is held, only what was opened beside the watch ends. */
+  function leave(id: MailboxId, session: Session): void {
+    clearTimeout(session.closing);
+    if (session.users > 0) return;
+    if (sessions.get(id) !== session) {
+      if (session.holders === 0) void drop(id, session);
+      return;
+    }
+    const rest = () => (session.holders > 0 ? session.provider.yieldConnections() : drop(id, session));
+    session.closing = setTimeout(() => void rest(), lingerMs).unref();
   }
 
   return {
@@ -66,13 +89,20 @@ export function createSessions(options: SessionOptions): Sessions {
         return await work(session.provider);
       } finally {
         session.users -= 1;
-        if (session.users === 0) {
-          if (sessions.get(mailbox.id) !== session) void drop(mailbox.id, session);
-          else session.closing = setTimeout(() => void drop(mailbox.id, session), lingerMs).unref();
-        }
+        leave(mailbox.id, session);
       }
     },
-    open: (mailbox) => openWith(options, mailbox),
+    hold(mailbox) {
+      const session = take(mailbox);
+      session.holders += 1;
+      return {
+        provider: session.provider,
+        release() {
+          session.holders -= 1;
+          leave(mailbox.id, session);
+        },
+      };
+    },
     async closeAll() {
       await Promise.all([...sessions].map(([id, session]) => drop(id, session)));
     },

@@ -1,3 +1,4 @@
+import type { ImapFlow } from "imapflow";
 import { MailError } from "../../domain/errors.ts";
 import type { ConnectionReport, MailProvider, OpenOptions, ProviderDefinition } from "../provider.ts";
 import { createFolder, deleteFolder, renameFolder } from "./change-folders.ts";
@@ -9,7 +10,8 @@ import { fetchAgain } from "./fetch-again.ts";
 import { listFolders } from "./folders.ts";
 import { type Listings, pullHistory } from "./history.ts";
 import { markFolder } from "./landed.ts";
-import { createLane } from "./lane.ts";
+import { type Call, createLane, isLost, type Lane } from "./lane.ts";
+import { createLoan, type Loan } from "./loan.ts";
 import { move } from "./move.ts";
 import { openPart } from "./part.ts";
 import { remove } from "./remove.ts";
@@ -18,7 +20,7 @@ import { connectSchema, type ImapCredentials, type ImapSettings, merge, split } 
 import { testSending } from "./smtp.ts";
 import { openSource } from "./source.ts";
 import { fetchSources } from "./sources.ts";
-import { checkAllScopes } from "./status.ts";
+import { checkAllScopes, checkSelected } from "./status.ts";
 import { fetchTexts } from "./texts.ts";
 import { verify } from "./verify.ts";
 import { watch } from "./watch.ts";
@@ -34,6 +36,19 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
   const live = createLane(account);
   const importing = settings.connectionsMax >= connectionsForImport ? createLane(account) : live;
   const listings: Listings = new Map();
+  /** By the folder that is watched. */
+  const loans = new Map<string, Loan>();
+  /** Reads a folder on the connection that watches it, if that can be spared, and on another one otherwise. */
+  const read = async <T>(path: string, lane: () => Lane, call: Call, work: (client: ImapFlow) => Promise<T>): Promise<T> => {
+    const borrowed = loans.get(path)?.borrow(call, work);
+    if (borrowed === undefined) return lane().run(call, work);
+    try {
+      return await borrowed;
+    } catch (error) {
+      if (!isLost(error)) throw error;
+      return lane().run(call, work);
+    }
+  };
   const freer = () => (importing.pending() < live.pending() ? importing : live);
   return {
     // A watch is a connection of its own: with only one allowed, changes are asked for.
@@ -43,9 +58,20 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
     },
     verify: (signal) => live.run({ doing: "signing in by IMAP", signal }, (client) => verify(client, account)),
     listFolders: (signal) => live.run({ doing: "listing folders", signal }, (client) => listFolders(client, account.roleOverrides)),
-    checkScopes: (cursors, signal) => checkAllScopes(live, cursors, signal),
+    checkScopes: async (cursors, signal) => {
+      const [first] = cursors;
+      const loan = first === undefined || cursors.size > 1 ? undefined : loans.get(first[0]);
+      if (first === undefined || loan?.hasJustRead() !== true) return checkAllScopes(live, cursors, signal);
+      const checking = loan.borrow({ doing: "asking whether folders changed", signal }, (client) => checkSelected(client, ...first));
+      return checking ?? checkAllScopes(live, cursors, signal);
+    },
     pullChanges: (scope, cursor, { signal, ...page }) =>
-      live.run({ doing: "reading a folder's changes", signal }, (client) => pullChanges(client, scope, cursor, page)),
+      read(
+        scope.path,
+        () => live,
+        { doing: "reading a folder's changes", signal },
+        (client) => pullChanges(client, scope, cursor, page),
+      ),
     pullHistory: (scope, cursor, { signal, ...page }) =>
       importing.run({ doing: "importing a folder", signal }, (client) => pullHistory(client, listings, scope, cursor, page)),
     countMessages: (scope, receivedFrom, signal) =>
@@ -53,7 +79,9 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
     fetchMessages: (scope, cursor, refs, signal) =>
       freer().run({ doing: "reading messages again", signal }, (client) => fetchAgain(client, scope, cursor, refs)),
     fetchTexts: (scope, messages, { bytesMax, isBackground = false, signal }) =>
-      (isBackground ? importing : freer()).run({ doing: "reading texts", signal }, (client) => fetchTexts(client, scope, messages, bytesMax)),
+      isBackground
+        ? importing.run({ doing: "reading texts", signal }, (client) => fetchTexts(client, scope, messages, bytesMax))
+        : read(scope.path, freer, { doing: "reading texts", signal }, (client) => fetchTexts(client, scope, messages, bytesMax)),
     openSource: (scope, ref, signal) => openSource(freer(), scope, ref, signal),
     fetchSources: (scope, refs, signal) => freer().run({ doing: "reading sources", signal }, (client) => fetchSources(client, scope, refs)),
     openPart: (scope, ref, part, signal) => openPart(freer(), scope, ref, part, signal),
@@ -69,7 +97,11 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
     renameFolder: (path, to, signal) => live.run({ doing: "renaming a folder", signal, isWrite: true }, (client) => renameFolder(client, path, to)),
     deleteFolder: (path, options, signal) =>
       live.run({ doing: "deleting a folder", signal, isWrite: true }, (client) => deleteFolder(client, path, options)),
-    watch: (watchOptions) => watch(account, watchOptions),
+    watch(watchOptions) {
+      const loan = createLoan(account);
+      loans.set(watchOptions.scope.path, loan);
+      return watch(account, watchOptions, loan);
+    },
     async yieldConnections() {
       await Promise.all([live.rest(), importing.rest()]);
     },

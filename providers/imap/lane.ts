@@ -108,12 +108,13 @@ export function createLane(account: Account): Lane {
   };
 }
 
-function isLost(error: unknown): boolean {
+/** The connection is gone, or was: what only reads may be done again on another one. */
+export function isLost(error: unknown): boolean {
   return error instanceof MailError && error.code === "unavailable";
 }
 
 /** Ends the work when the signal aborts or the time is up, by closing the connection: no other way ends a command that a server does not answer. */
-async function guarded<T>(client: ImapFlow, call: Call, account: Account, work: (client: ImapFlow) => Promise<T>): Promise<T> {
+export async function guarded<T>(client: ImapFlow, call: Call, account: Account, work: (client: ImapFlow) => Promise<T>): Promise<T> {
   const { promise: stopped, reject } = Promise.withResolvers<never>();
   stopped.catch(() => {});
   const stop = (reason: unknown) => {

@@ -56,6 +56,12 @@ export async function checkScopes(client: ImapFlow, cursors: ReadonlyMap<string,
   return states;
 }
 
+/** The same for the one folder that is selected, on a connection that has just read it and hears of what becomes of it. */
+export async function checkSelected(client: ImapFlow, path: string, cursor: SyncCursor): Promise<readonly ScopeState[]> {
+  const status = await askStatus(client, path);
+  return status === undefined || status === false ? [] : [toScopeState(path, cursor, status)];
+}
+
 function toScopeState(path: string, cursor: SyncCursor, status: Status): ScopeState {
   const countsFlags = status.modseq !== null && readFolderCursor(cursor).modseq !== null;
   return { path, changed: differs(cursor, status), total: status.exists ?? 0, unseen: status.unseen, countsFlags };

@@ -4,6 +4,7 @@ import type { Patience, WatchOptions } from "../provider.ts";
 import { type Account, connect, patienceOf } from "./connection.ts";
 import { toMailError } from "./errors.ts";
 import { selectFolder } from "./folder.ts";
+import type { Loan } from "./loan.ts";
 import { askedAtOnce, checkScopes, differs, inSlices } from "./status.ts";
 
 /** A server that ends IDLE as soon as it begins is not asked again faster than this. */
@@ -13,16 +14,16 @@ const doing = "waiting for new mail";
 
 /**
  * Waits for news on a connection of its own: IDLE on one folder, STATUS on the others from time to time. Resolves when the signal aborts; rejects with
- * what ended the connection, and reconnecting is the caller's.
+ * what ended the connection, and reconnecting is the caller's. While it idles, others may read the folder on its connection.
  */
-export async function watch(account: Account, options: WatchOptions): Promise<void> {
+export async function watch(account: Account, options: WatchOptions, loan: Loan): Promise<void> {
   const { signal } = options;
   if (signal.aborted) return;
   let client: ImapFlow | undefined;
   try {
     const patience = patienceOf(account);
     client = await connect(account, doing, signal, { ...patience, silenceMs: patience.aliveEveryMs + patience.answerMs });
-    await keepWatch(client, options, patience);
+    await keepWatch(client, options, patience, loan);
   } catch (error) {
     if (!signal.aborted) throw toMailError(error, { doing, protocol: "imap", preset: account.settings.preset });
   } finally {
@@ -30,8 +31,8 @@ export async function watch(account: Account, options: WatchOptions): Promise<vo
   }
 }
 
-async function keepWatch(client: ImapFlow, options: WatchOptions, { aliveEveryMs, answerMs }: Patience): Promise<void> {
-  const { signal } = options;
+async function keepWatch(client: ImapFlow, options: WatchOptions, { aliveEveryMs, answerMs }: Patience, loan: Loan): Promise<void> {
+  const { signal, scope } = options;
   const ended = endOf(client, signal);
   /** The same work, given up when the connection ends, or when the server leaves a question open for too long, whatever TCP believes. */
   const answered = <T>(work: Promise<T>) =>
@@ -50,13 +51,21 @@ async function keepWatch(client: ImapFlow, options: WatchOptions, { aliveEveryMs
   const cursor = (await options.knownCursors()).get(options.scope.path);
   if (cursor !== undefined && differs(cursor, folder)) hint([options.scope.path]);
   await check(client, options, hint, answered);
+  const everyMs = Math.min(options.checkEveryMs, aliveEveryMs);
+  let checkAt = performance.now() + everyMs;
   while (!signal.aborted) {
     const startedAt = performance.now();
-    await Promise.race([ended, idleFor(client, Math.min(options.checkEveryMs, aliveEveryMs), signal)]);
+    const offer = loan.offer(client);
+    await Promise.race([ended, idleFor(client, Math.max(0, checkAt - startedAt), signal)]);
+    const wasLent = await Promise.race([ended, offer.returned(checkAt)]);
     if (signal.aborted) return;
+    if (wasLent && (client.mailbox === false || client.mailbox.path !== scope.path)) throw new MailError("unavailable", { doing });
+    // Whoever borrowed the connection ended IDLE, and got answers: it is alive.
+    if (wasLent && performance.now() < checkAt) continue;
     if (performance.now() - startedAt < idleRestartMs) await Promise.race([ended, pause(idleRestartMs, signal)]);
     if (signal.aborted) return;
     await check(client, options, hint, answered);
+    checkAt = performance.now() + everyMs;
   }
 }
 

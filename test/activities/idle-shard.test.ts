@@ -304,7 +304,7 @@ async function connected(on: Engine, user?: { readonly email: string; readonly p
 async function through(on: Engine, id: MailboxId, port: number): Promise<void> {
   await on.db
     .updateTable("mailboxes")
-    .set({ settings: sql`jsonb_set(settings, '{imap,port}', to_jsonb(${port}::int))` })
+    .set({ settings: sql`jsonb_set(settings, '{imap,port}', to_jsonb(${port}::int))`, updated_at: sql<Date>`clock_timestamp()` })
     .where("id", "=", id)
     .execute();
 }

@@ -22,6 +22,25 @@ it("sends what comes while a wake is under way as one wake with every folder", a
   expect(sent.map((paths) => paths.toSorted())).toEqual([["INBOX"], ["INBOX", "Sent"]]);
 });
 
+it("wakes a mailbox again the later the longer signals take, with all that was heard meanwhile", async () => {
+  const sent: { readonly paths: readonly string[]; readonly at: number; answeredAt: number }[] = [];
+  const queue = createWakeQueue(async (_id, paths) => {
+    const wake = { paths, at: performance.now(), answeredAt: Number.NaN };
+    sent.push(wake);
+    await until(() => performance.now() - wake.at > 20, "a slow answer");
+    wake.answeredAt = performance.now();
+  }, log);
+  queue.push(id, ["INBOX"]);
+  await until(() => sent[0]?.answeredAt, "the first answer");
+  queue.push(id, ["INBOX"]);
+  queue.push(id, ["Sent"]);
+  await until(() => sent.length === 2, "the second wake");
+  const [first, second] = sent;
+  expect(second?.paths.toSorted()).toEqual(["INBOX", "Sent"]);
+  expect((second?.at ?? 0) - (first?.answeredAt ?? 0)).toBeGreaterThan(190);
+  await queue.close();
+});
+
 it("does not let one mailbox wait for another", async () => {
   const sent: string[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();
