@@ -10,7 +10,7 @@ import { type SpawnedApi, type SpawnedProcess, spawnApi, spawnWorker } from "../
 import { until } from "../helpers/wait.ts";
 import type { Trace } from "../security/traces.ts";
 import { type Receiver, startReceiver } from "../webhooks/receiver.ts";
-import { findFaults, type Keeping, type MailboxEvidence, type Shown } from "./checker.ts";
+import { type Arrival, findFaults, type Keeping, type MailboxEvidence, type Shown } from "./checker.ts";
 import { readKept, readStored, toArrival } from "./evidence.ts";
 import { createLedger, deliverNew, type Ledger, listMail, type MailServer, type MailUser } from "./mail.ts";
 
@@ -28,6 +28,13 @@ export interface Answer {
   readonly status: number;
   // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever members it expects; those that are missing fail it
   readonly body: any;
+}
+
+export interface CallOptions {
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Another API process than the first. */
+  readonly at?: { readonly url: string };
 }
 
 export interface ConnectedMailbox extends MailUser {
@@ -55,8 +62,8 @@ export interface Installation extends AsyncDisposable {
   readonly refusals: readonly Trace[];
   /** The body that connects this user's mailbox. */
   connectBody(user: MailUser): Record<string, unknown>;
-  call(method: string, path: string, options?: { readonly body?: unknown; readonly headers?: Readonly<Record<string, string>> }): Promise<Answer>;
-  connect(user: MailUser, more?: ConnectOptions): Promise<ConnectedMailbox>;
+  call(method: string, path: string, options?: CallOptions): Promise<Answer>;
+  connect(user: MailUser, more?: ConnectOptions, how?: Omit<CallOptions, "body">): Promise<ConnectedMailbox>;
   show(id: string): Promise<Shown & { readonly watch: string }>;
   /** Resolves when the API shows the mailbox as connected and live, and somebody listens for changes. */
   untilLive(id: string, timeoutMs?: number): Promise<void>;
@@ -102,8 +109,8 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
 
   const refusals: Trace[] = [];
 
-  const call: Installation["call"] = async (method, path, { body, headers = {} } = {}) => {
-    const response = await fetch(`${api.url}${path}`, {
+  const call: Installation["call"] = async (method, path, { body, headers = {}, at = api } = {}) => {
+    const response = await fetch(`${at.url}${path}`, {
       method,
       headers: { Authorization: `Bearer ${key}`, ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -119,6 +126,7 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
   const secret = String(endpoint.body.secret);
 
   const toldIds = createToldIds(receiver);
+  const arrivals = createArrivals(receiver, secret, places.clockErrorMaxS);
 
   const connectBody = (user: MailUser) => ({
     email: user.email,
@@ -141,9 +149,7 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
       listed: await listMail(mailServer, mailbox, mailbox.keeping.sources),
       stored: await readStored(db, mailbox.id),
       shown,
-      arrivals: receiver.received
-        .map((request) => toArrival(secret, request, places.clockErrorMaxS))
-        .filter(({ mailboxId }) => mailboxId === mailbox.id),
+      arrivals: arrivals().filter(({ mailboxId }) => mailboxId === mailbox.id),
       keeping: mailbox.keeping,
       kept: await readKept(db, vault, mailbox.id),
     };
@@ -167,8 +173,8 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
     refusals,
     connectBody,
     call,
-    async connect(user, more = {}) {
-      const { status, body } = await call("POST", "/v1/mailboxes", { body: { ...connectBody(user), ...more } });
+    async connect(user, more = {}, how = {}) {
+      const { status, body } = await call("POST", "/v1/mailboxes", { ...how, body: { ...connectBody(user), ...more } });
       if (status !== 201) throw new Error(`the mailbox was answered ${status}: ${JSON.stringify(body)}`);
       const { content = "metadata", attachments } = more.sync ?? {};
       const keeping = { texts: content !== "metadata", sources: content === "full", attachments: attachments === "download" };
@@ -229,6 +235,15 @@ const settlingMs = 120_000;
 
 function isLive({ status, flow, watch }: { readonly status: string; readonly flow: string; readonly watch: string }): boolean {
   return status === "connected" && flow === "live" && watch === "watching";
+}
+
+/** What the receiver was sent so far, as a customer reads it; each request is read once. */
+function createArrivals(receiver: Receiver, secret: string, clockErrorMaxS?: number): () => readonly Arrival[] {
+  const arrivals: Arrival[] = [];
+  return () => {
+    for (const request of receiver.received.slice(arrivals.length)) arrivals.push(toArrival(secret, request, clockErrorMaxS));
+    return arrivals;
+  };
 }
 
 /** The Message-IDs that the receiver was told of so far; each request is read once. */
