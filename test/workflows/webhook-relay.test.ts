@@ -12,7 +12,7 @@ import { createDeliverer } from "../../webhooks/deliver.ts";
 import { taskQueueName, workflowIds } from "../../workflows/names.ts";
 import { type WebhookRelayInput, wakeSignal, webhookRelay } from "../../workflows/webhook-relay.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
-import { connectTemporal, type TemporalConnection, temporalAddress, temporalNamespace } from "../helpers/temporal.ts";
+import { connectTemporal, type TemporalConnection, temporalAddress, temporalNamespace, workflowCache } from "../helpers/temporal.ts";
 import { until } from "../helpers/wait.ts";
 import { createCustomer, createEndpoint, createMailboxes, keyRing, tell } from "../webhooks/outbox.ts";
 import { hang, startReceiver } from "../webhooks/receiver.ts";
@@ -69,7 +69,7 @@ async function startWorker(queue: "mail" | "webhooks"): Promise<RunningWorker> {
     namespace: temporalNamespace(),
     taskQueue: taskQueueName(prefix, queue),
     ...(queue === "mail"
-      ? { workflowBundle }
+      ? { workflowBundle, ...workflowCache() }
       : {
           activities: webhookActivities({
             db: database.db,

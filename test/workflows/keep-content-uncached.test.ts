@@ -1,0 +1,2 @@
+import "../helpers/uncached.ts";
+import "./keep-content.test.ts";

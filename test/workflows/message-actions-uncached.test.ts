@@ -1,0 +1,2 @@
+import "../helpers/uncached.ts";
+import "../api/message-actions.test.ts";
