@@ -99,9 +99,14 @@ function answerProblem({ log }: ApiDeps): ErrorRequestHandler {
     }
     response.status(status).set(headers).set({ "Content-Type": "application/problem+json", "Cache-Control": "no-store" });
     const text = Buffer.from(JSON.stringify(body));
-    if (request.complete) response.send(text);
+    if (request.complete || !hasBody(request)) response.send(text);
     else answerUnread(request, response, text);
   };
+}
+
+/** Known before the last byte of the head is parsed, when `complete` is not. */
+function hasBody(request: Request): boolean {
+  return request.get("Transfer-Encoding") !== undefined || Number(request.get("Content-Length") ?? 0) > 0;
 }
 
 /** Long enough for a client to notice that it was answered. */

@@ -162,6 +162,19 @@ export class ApiError extends Error {
   }
 }
 
+/** A failure of mail that is one member's fault, and can be told before anything is stored. */
+export class MemberRefused extends Error {
+  override readonly name = "MemberRefused";
+  readonly pointer: string;
+  override readonly cause: MailError;
+
+  constructor(pointer: string, cause: MailError) {
+    super(cause.message, { cause });
+    this.pointer = pointer;
+    this.cause = cause;
+  }
+}
+
 /** What a caller learns of another customer's things is the same as of things that never were. */
 export function notFound(what: string): ApiError {
   return new ApiError("not_found", { detail: `There is no such ${what}.` });
@@ -194,6 +207,11 @@ export interface ProblemAnswer {
 /** The answer to whatever was thrown. What nobody foresaw tells nothing of itself. */
 export function toProblemAnswer(thrown: unknown, requestId: string): ProblemAnswer {
   if (thrown instanceof MailError) return mailProblem(thrown, requestId);
+  if (thrown instanceof MemberRefused) {
+    const { pointer, cause: refusal } = thrown;
+    const answer = mailProblem(refusal, requestId);
+    return { ...answer, body: { ...answer.body, errors: [{ in: "body", pointer, detail: catalogue[refusal.code].title }] } };
+  }
   const error = toApiError(thrown);
   const { http: status, title, cause } = apiProblems[error.code];
   const { code, detail, fix, errors } = error;

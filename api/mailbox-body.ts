@@ -3,6 +3,7 @@ import { normaliseAddress } from "../domain/address.ts";
 import { folderRoles } from "../domain/folder.ts";
 import { attachmentModes, contentLevels, defaultSyncSettings, folderSets, type SyncSettings, syncDirections } from "../domain/sync-settings.ts";
 import { getProvider, listProviders } from "../providers/index.ts";
+import type { NamedHost } from "../providers/provider.ts";
 import { invalid } from "./errors.ts";
 import { instantSchema } from "./schemas.ts";
 import { toFaults } from "./validate.ts";
@@ -117,6 +118,11 @@ export function toWantedMailbox(body: z.output<typeof newMailboxSchema>): Wanted
   const { settings, credentials } = orInvalid(() => getProvider(provider).split(own, email));
   const wanted = { provider, email, externalId, displayName, aliases: unique(aliases), ownDomains: unique(ownDomains) };
   return { ...wanted, sync: mergeSync(defaultSyncSettings, sync), settings, credentials };
+}
+
+/** The hosts that a new mailbox or a change names. */
+export function namedHosts(provider: string | undefined, body: Readonly<Record<string, unknown>>): readonly NamedHost[] {
+  return getProvider(provider ?? defaultProvider).namedHosts?.(body) ?? [];
 }
 
 /** What a change makes of a stored mailbox; `settings` and `credentials` only if it touches them. */

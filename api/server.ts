@@ -41,7 +41,7 @@ export async function startServer(config: Config): Promise<RunningApi> {
   const streams = createStreamGate(config.api.streamsMax);
   const app = createApp({ config, db, commands, blobs: openBlobStore(config.blobs), sessions, streams, log, closing: closing.signal });
   const server = createListener(app, { connectionsMax: config.api.connectionsMax });
-  server.listen(config.api.port, config.api.host);
+  server.listen({ port: config.api.port, host: config.api.host, backlog });
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   log.info({ host: config.api.host, port }, "the API listens");
@@ -66,6 +66,9 @@ function connectLazily({ temporal }: Config): Connection {
   const { connectionOptions } = loadClientConnectConfig();
   return Connection.lazy({ ...connectionOptions, address: temporal.address });
 }
+
+/** Connections that the system keeps until they are taken: after a restart, all clients come in one moment. Node's own 511 are few. */
+const backlog = 4_096;
 
 const drainTimeoutMs = 10_000;
 

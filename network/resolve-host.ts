@@ -33,7 +33,8 @@ export function createHostResolver(options: HostResolverOptions): HostResolver {
   const allowed = options.allowPrivateNetworks.map(parseNetwork);
   const lookup = inTime(options.lookup ?? lookupAll, options.timeoutMs ?? lookupMsMax);
   return async (host) => {
-    const name = host.replace(/^\[(.*)\]$/s, "$1");
+    // A dot at the end says that a name is whole already; addresses are spelled with one as well.
+    const name = host.replace(/^\[(.*)\]$/s, "$1").replace(/(?<=[^.])\.$/, "");
     const literal = parseLiteral(name);
     const addresses = literal === undefined ? (await lookupName(lookup, name)).map(parseLiteral) : [literal];
     const usable = addresses.filter((address) => address !== undefined).find((address) => isPublic(address) || isIn(allowed, address));

@@ -170,6 +170,11 @@ export interface ConnectionReport {
   readonly sending: SendingReport | MailError | undefined;
 }
 
+export interface NamedHost {
+  readonly pointer: string;
+  readonly host: string;
+}
+
 /**
  * A kind of provider. `Settings` may be shown and stored as they are; `Credentials` are sealed before they are stored. Adding a provider is adding
  * one of these to the list in providers/index.ts.
@@ -186,6 +191,8 @@ export interface ProviderDefinition<Settings = unknown, Credentials = unknown> {
     changes: unknown,
     email: string,
   ): { readonly settings: Settings; readonly credentials: Credentials };
+  /** The hosts that members of `POST /v1/mailboxes` or of a PATCH name, by where they name them (RFC 6901); left out where no customer names any. */
+  namedHosts?(members: unknown): readonly NamedHost[];
   /** For credentials that hold an access token: a new one, and when it ends. Left out where credentials do not expire. */
   refresh?(
     settings: Settings,

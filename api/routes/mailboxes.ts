@@ -25,7 +25,8 @@ import type { MailboxCommand } from "../commands.ts";
 import { connectMailbox } from "../connect-mailbox.ts";
 import type { ApiDeps } from "../deps.ts";
 import { ApiError, invalid, notFound } from "../errors.ts";
-import { changeMailboxSchema, emailSchema, newMailboxSchema, toChanges, toWantedMailbox } from "../mailbox-body.ts";
+import { judgeHosts } from "../judge-hosts.ts";
+import { changeMailboxSchema, emailSchema, namedHosts, newMailboxSchema, toChanges, toWantedMailbox } from "../mailbox-body.ts";
 import { mailboxSchema, previewSchema, toMailboxBodies } from "../mailbox-schemas.ts";
 import { Reply, type Route, route } from "../route.ts";
 import { idParams, pageOf, pageQuery, toPageBody, toPageRequest } from "../schemas.ts";
@@ -58,9 +59,12 @@ export const mailboxRoutes: readonly Route[] = [
       example,
       response: mailboxSchema,
       problems: ["conflict"],
+      mailProblems: ["private_address_refused"],
     },
     async ({ body, scope, deps, db, audit, idempotencyKey }) => {
-      const id = await connectMailbox({ deps, db, customerId: scope.customerId, idempotencyKey, audit }, toWantedMailbox(body));
+      const wanted = toWantedMailbox(body);
+      await judgeHosts(deps.config, namedHosts(body.provider, body));
+      const id = await connectMailbox({ deps, db, customerId: scope.customerId, idempotencyKey, audit }, wanted);
       return new Reply(201, await readMailbox(deps, db, id), { Location: `/v1/mailboxes/${id}` });
     },
   ),
@@ -121,8 +125,10 @@ export const mailboxRoutes: readonly Route[] = [
       example: { password: "a new app password" },
       response: z.union([mailboxSchema, previewSchema]),
       problems: ["conflict"],
+      mailProblems: ["private_address_refused"],
     },
     async ({ params, query, body, deps, db, audit, requestId }) => {
+      await judgeHosts(deps.config, namedHosts((await getMailbox(db, params.id)).provider, body));
       if (query.dryRun === "true") {
         const preview = await previewChange(deps, db, params.id, body, requestId);
         await audit(db, { action: "mailbox.change_previewed", target: params.id, mailboxId: params.id, details: { members: Object.keys(body) } });

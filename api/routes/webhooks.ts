@@ -16,13 +16,14 @@ import {
   updateWebhookEndpoint,
   type WebhookEndpointRow,
 } from "../../db/webhook-endpoints.ts";
+import { MailError } from "../../domain/errors.ts";
 import { eventTypes } from "../../domain/events.ts";
 import type { CustomerId, MailboxId, WebhookEndpointId } from "../../domain/ids.ts";
 import { createHostResolver } from "../../network/resolve-host.ts";
 import { findUrlFault } from "../../webhooks/check-url.ts";
 import { newSigningSecret, rotateSecrets } from "../../webhooks/sign.ts";
 import type { ApiDeps } from "../deps.ts";
-import { ApiError, invalid, notFound } from "../errors.ts";
+import { ApiError, invalid, MemberRefused, notFound } from "../errors.ts";
 import { Reply, route } from "../route.ts";
 import { idParams, idSchema, instantOut, instantSchema, pageOf, pageQuery, toPageBody, toPageRequest } from "../schemas.ts";
 
@@ -335,7 +336,9 @@ function enabled(row: WebhookEndpointRow | undefined): WebhookEndpointRow {
 async function checkUrl({ config }: ApiDeps, url: string): Promise<void> {
   const resolveHost = createHostResolver({ allowPrivateNetworks: config.allowPrivateNetworks });
   const resolvePublicHost = createHostResolver({ allowPrivateNetworks: [] });
-  const detail = await findUrlFault(url, { resolveHost, resolvePublicHost });
+  const detail = await findUrlFault(url, { resolveHost, resolvePublicHost }).catch((error: unknown) => {
+    throw error instanceof MailError ? new MemberRefused("#/url", error) : error;
+  });
   if (detail !== undefined) throw invalid({ in: "body", pointer: "#/url", detail });
 }
 

@@ -16,7 +16,7 @@ import { move } from "./move.ts";
 import { openPart } from "./part.ts";
 import { remove } from "./remove.ts";
 import { setFlags } from "./set-flags.ts";
-import { connectSchema, type ImapCredentials, type ImapSettings, merge, split } from "./settings.ts";
+import { connectSchema, type ImapCredentials, type ImapSettings, merge, namedHosts, split } from "./settings.ts";
 import { testSending } from "./smtp.ts";
 import { openSource } from "./source.ts";
 import { fetchSources } from "./sources.ts";
@@ -26,7 +26,7 @@ import { verify } from "./verify.ts";
 import { watch } from "./watch.ts";
 
 /** Any mailbox that a password opens by IMAP (RFC 3501, RFC 9051), and that sends by SMTP. */
-export const imap: ProviderDefinition<ImapSettings, ImapCredentials> = { kind: "imap", connectSchema, split, merge, open, test };
+export const imap: ProviderDefinition<ImapSettings, ImapCredentials> = { kind: "imap", connectSchema, split, merge, namedHosts, open, test };
 
 /** From this many connections on, the import gets one of its own: one watches, one reads what is new, one imports. */
 const connectionsForImport = 3;

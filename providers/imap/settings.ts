@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { NamedHost } from "../provider.ts";
 import { hostSchema } from "./host.ts";
 import { customPreset, findPreset, type PresetServer, presets, type Security, securities, userNameFor } from "./presets.ts";
 import { overlayProxy, type ProxySettings, proxySchema } from "./proxy-settings.ts";
@@ -217,4 +218,16 @@ function securityOfPort(protocol: "imap" | "smtp", port: number | undefined): Se
 
 function missing(path: string[], message: string): z.ZodError {
   return new z.ZodError([{ code: "custom", path, message, input: undefined }]);
+}
+
+/** Where a customer may name a host. */
+const hostMembers = z.object(
+  Object.fromEntries((["imap", "smtp", "proxy"] as const).map((name) => [name, z.object({ host: hostSchema }).optional().catch(undefined)])),
+);
+
+/** The hosts that a request names; those of a preset are ours, and stored ones were judged when they came. */
+export function namedHosts(members: unknown): readonly NamedHost[] {
+  return Object.entries(hostMembers.parse(members)).flatMap(([name, member]) =>
+    member === undefined ? [] : [{ pointer: `#/${name}/host`, host: member.host }],
+  );
 }

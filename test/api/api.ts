@@ -87,7 +87,8 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
   );
   // Here client and server are one process: what is slow is the test itself, not a stranger.
   const patience = { headersMs: 120_000, requestMs: 240_000, ...options.patience };
-  const server = createListener(app, { connectionsMax: config.api.connectionsMax, ...patience }).listen(0, "127.0.0.1");
+  const server = createListener(app, { connectionsMax: config.api.connectionsMax, ...patience });
+  server.listen({ port: 0, host: "127.0.0.1", backlog: 4_096 });
   await once(server, "listening");
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const { key: adminKey } = await createAccessKey(database.db, { customerId: null, role: "administrator", name: "test", scopes: keyScopes });

@@ -348,6 +348,12 @@ describe("Idempotency-Key", () => {
 });
 
 describe("a target inside our network", () => {
+  let annsImap: string;
+  beforeAll(async () => {
+    const body = { email: "inside@example.com", password: "x", imap: { host: "imap.nowhere.invalid" } };
+    annsImap = (await post("/v1/mailboxes", body)).body.id;
+  });
+
   const spellings = [
     "127.0.0.2.nip.invalid@10.0.0.1",
     "10.0.0.1",
@@ -378,6 +384,7 @@ describe("a target inside our network", () => {
     for (const scheme of ["http", "https"]) {
       const answer = await post("/v1/webhook-endpoints", { url: `${scheme}://${host}/latest/meta-data/` });
       expectRefusal(answer, 400, 422);
+      expect(answer.body.errors[0].pointer).toBe("#/url");
       expectRefusal(
         await api.call("PATCH", `/v1/webhook-endpoints/${annsThings["webhook-endpoints"]}`, { key: ann.key, body: { url: `${scheme}://${host}/` } }),
         400,
@@ -414,6 +421,18 @@ describe("a target inside our network", () => {
     "::",
     "[::1]",
   ])("is refused for mail as %s", async (host) => {
+    for (const side of ["imap", "smtp", "proxy"]) {
+      const server = side === "proxy" ? { type: "socks5", host, port: 1080 } : { host };
+      const wanted = { email: "a@example.com", password: "x", imap: { host: "imap.nowhere.invalid" }, [side]: server };
+      for (const refused of [
+        await post("/v1/mailboxes", wanted),
+        await api.call("PATCH", `/v1/mailboxes/${annsImap}`, { key: ann.key, body: { password: "x", [side]: server } }),
+      ]) {
+        expectRefusal(refused, 400, 422);
+        expect(refused.body.errors[0].pointer).toBe(`#/${side}/host`);
+        expect(JSON.stringify(refused.body)).not.toMatch(/ECONN|ETIMEDOUT/);
+      }
+    }
     const answer = await post("/v1/mailboxes/test", { email: "a@example.com", password: "x", imap: { host }, smtp: { host } });
     if (answer.status === 400) return expectRefusal(answer, 400);
     expect(answer.status).toBe(200);
