@@ -202,7 +202,7 @@ async function readFolders(
   // What was heard of goes out before anything else is asked. A look at all folders may yet find elsewhere what it misses here, and leaves the verdict
   // to its caller; so does one that ends an error, which is told first.
   const told = input.paths !== null && outcomes.length > 0 && mailbox.status !== "error" ? await deps.tell(mailbox) : 0;
-  if (input.paths !== null && folders.length > 0) await countFolders(deps.db, mailbox, provider, input.paths, signal);
+  if (input.paths !== null && folders.length > 0) await countFolders(deps.db, folders, provider, signal);
   const more = outcomes.includes("more");
   const unread = resting.length + outcomes.filter((outcome) => outcome === "unreadable").length;
   const isComplete = input.paths === null && !more && unread === 0 && (await areAllListed(deps.db, mailbox.id));
@@ -210,14 +210,7 @@ async function readFolders(
 }
 
 /** A look at all folders knows their counts before it reads them; a look at some asks afterwards, so that what is shown as unread follows at once. */
-async function countFolders(
-  db: Database,
-  mailbox: WorkMailbox,
-  provider: MailProvider,
-  paths: readonly string[],
-  signal: AbortSignal,
-): Promise<void> {
-  const folders = (await listSyncFolders(db, mailbox.id)).filter((folder) => paths.includes(folder.path));
+async function countFolders(db: Database, folders: readonly SyncFolder[], provider: MailProvider, signal: AbortSignal): Promise<void> {
   const cursors = folders.flatMap((folder) => (folder.cursor === null ? [] : [[folder.path, folder.cursor] as const]));
   if (cursors.length === 0) return;
   await recordStates(db, folders, await provider.checkScopes(new Map(cursors), signal));

@@ -1,4 +1,4 @@
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import type { EventData, EventType } from "../domain/events.ts";
 import type { CustomerId, EventId, MailboxId, WebhookEndpointId } from "../domain/ids.ts";
 import type { Connection } from "./database.ts";
@@ -17,19 +17,16 @@ export interface EventSource {
  */
 export async function recordEvents(trx: Connection, source: EventSource, events: readonly EventData[]): Promise<readonly EventId[]> {
   if (events.length === 0) return [];
-  const turn = source.mailboxId === null ? null : await takeTurn(trx, source.mailboxId, events.length);
-  const rows = events.map(({ type, ...data }, index) => ({
-    id: newId("event"),
-    sequence: turn === null ? null : turn.firstSequence + index,
-    type,
-    data,
-  }));
-  await sql`
+  const rows = events.map(({ type, ...data }, index) => ({ id: newId("event"), index, type, data }));
+  const turn = source.mailboxId === null ? sql`select null::bigint as first, pg_current_xact_id() as tx` : takeTurn(source.mailboxId, events.length);
+  const { numAffectedRows } = await sql`
+    with turn as (${turn})
     insert into events (id, customer_id, mailbox_id, sequence, type, data, tx)
-    select e.id, ${source.customerId}, ${source.mailboxId}, e.sequence, e.type, e.data, coalesce(${turn?.tx ?? null}::xid8, pg_current_xact_id())
-    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as e (id text, sequence bigint, type text, data jsonb)
-    order by e.sequence nulls first
+    select e.id, ${source.customerId}, ${source.mailboxId}, turn.first + e.index, e.type, e.data, turn.tx
+    from turn cross join jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as e (id text, index int, type text, data jsonb)
+    order by e.index
   `.execute(trx);
+  if (numAffectedRows === 0n) throw new Error(`there is no mailbox ${source.mailboxId} to tell events of`);
   await fanOut(trx, source, rows);
   return rows.map((row) => row.id);
 }
@@ -73,14 +70,11 @@ export async function insertDeliveries(
  * Numbers `count` events of a mailbox. The row's lock keeps them in the order of their commits; the transaction that they carry in the stream is never
  * below that of the events before them, although this one may have begun earlier, so the stream shows a mailbox's events in their sequence.
  */
-async function takeTurn(trx: Connection, mailboxId: MailboxId, count: number): Promise<{ readonly firstSequence: number; readonly tx: string }> {
-  const { rows } = await sql<{ last: number; tx: string }>`
+function takeTurn(mailboxId: MailboxId, count: number): RawBuilder<unknown> {
+  return sql`
     update mailboxes set event_sequence = event_sequence + ${count}, event_tx = greatest(event_tx, pg_current_xact_id())
-    where id = ${mailboxId} returning event_sequence as last, event_tx::text as tx
-  `.execute(trx);
-  const [row] = rows;
-  if (row === undefined) throw new Error(`there is no mailbox ${mailboxId} to tell events of`);
-  return { firstSequence: row.last - count + 1, tx: row.tx };
+    where id = ${mailboxId} returning event_sequence - ${count} + 1 as first, event_tx as tx
+  `;
 }
 
 /**

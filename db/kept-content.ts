@@ -29,7 +29,7 @@ interface Owner {
 export async function hasContentWork(db: Connection, id: MailboxId): Promise<boolean> {
   const row = await db
     .selectFrom("mailboxes")
-    .select(["sync", "content_plan"])
+    .select((eb) => ["sync", "content_plan", eb.exists(pendingContent(db, id)).as("has_pending")])
     .where("id", "=", id)
     .where("deleted_at", "is", null)
     .where("is_paused", "=", false)
@@ -38,18 +38,11 @@ export async function hasContentWork(db: Connection, id: MailboxId): Promise<boo
   const plan = row.content_plan;
   const target = contentTarget({ ...defaultSyncSettings, ...row.sync });
   if (!isSameTarget(plan ?? keepsNothing, target) || plan?.change != null) return true;
-  return hasPending(db, id);
+  return Boolean(row.has_pending);
 }
 
-async function hasPending(db: Connection, id: MailboxId): Promise<boolean> {
-  const row = await db
-    .selectFrom("messages")
-    .select("id")
-    .where("mailbox_id", "=", id)
-    .where("content_state", "=", "pending")
-    .limit(1)
-    .executeTakeFirst();
-  return row !== undefined;
+function pendingContent(db: Connection, id: MailboxId) {
+  return db.selectFrom("messages").select("messages.id").where("messages.mailbox_id", "=", id).where("content_state", "=", "pending");
 }
 
 /** Whether a listing of the mailbox is under way: what is only for the eye stands back for it. */
