@@ -7,6 +7,7 @@ import { isMainThread } from "node:worker_threads";
 import { ImapFlow } from "imapflow";
 import pg from "pg";
 import { Agent } from "undici";
+import { placeAt } from "./effects.ts";
 
 /*
  * Loaded before a process's own code (`node --import`). The process dies by SIGKILL the moment an effect of its is done and it is about to learn so: a
@@ -18,14 +19,23 @@ const armed = process.env.CRASH_ARMED;
 if (log !== undefined && armed !== undefined && isMainThread) watchEffects(log, armed);
 
 function watchEffects(logFile: string, armedFile: string): void {
-  const dead = new Set(existsSync(logFile) ? readFileSync(logFile, "utf8").split("\n") : []);
+  let dead = diedAt(logFile);
+  const reached = new Set<string>();
   Error.stackTraceLimit = 100;
 
   /** The place is found before the effect, on whose stack it is; it dies after. */
   const around = (kind: string) => {
-    const point = `${kind} < ${placeOf(new Error("where").stack ?? "")}`;
+    const frames = framesOf(new Error("where").stack ?? "");
+    for (const { place } of frames) {
+      if (!reached.has(place)) appendFileSync(`${logFile}.reached`, `${place}\n`);
+      reached.add(place);
+    }
+    const point = pointOf(kind, frames);
     return () => {
       if (dead.has(point) || !existsSync(armedFile)) return;
+      // Another process may have died of it since this one began.
+      dead = diedAt(logFile);
+      if (dead.has(point)) return;
       appendFileSync(logFile, `${point}\n`);
       process.kill(process.pid, "SIGKILL");
     };
@@ -36,6 +46,10 @@ function watchEffects(logFile: string, armedFile: string): void {
   watchPosts(around);
   watchBlobs(around);
   watchTemporal(around);
+}
+
+function diedAt(logFile: string): ReadonlySet<string> {
+  return new Set(existsSync(logFile) ? readFileSync(logFile, "utf8").split("\n") : []);
 }
 
 type Around = (kind: string) => () => void;
@@ -69,7 +83,10 @@ function watchPostgres(around: Around): void {
     if (sql === "commit" && transaction?.hasWritten === true) return around("commit");
     // Reading for an update takes locks and changes nothing.
     const isWrite = writes.test(sql.replaceAll(/for (no key )?update/gi, ""));
-    if (transaction !== undefined && isWrite) transaction.hasWritten = true;
+    if (transaction !== undefined && isWrite) {
+      transaction.hasWritten = true;
+      around("within a transaction");
+    }
     return transaction === undefined && isWrite ? around("write") : undefined;
   });
 }
@@ -114,27 +131,27 @@ function watchTemporal(around: Around): void {
 }
 
 const root = resolve(import.meta.dirname, "../..");
-const skipped = /^(node_modules|test)\//;
 
-/** Our own functions on the way to the effect, the innermost first: the one that asked for it, and who began it all. */
-function placeOf(stack: string): string {
-  const frames = [...stack.matchAll(/at (?:async )?(?:(.+?) \()?(file:\/\/[^)]+?):\d+:\d+\)?$/gm)].flatMap(([, name, url]) => {
-    const file = relative(root, fileURLToPath(url ?? ""));
-    if (file.startsWith("..") || skipped.test(file)) return [];
-    return [{ file, name: nameOf(name) }];
+/** Our own code on the way to the effect, the innermost first. */
+function framesOf(stack: string): readonly Frame[] {
+  return [...stack.matchAll(/(file:\/\/[^)\s]+?):(\d+):\d+\)?$/gm)].flatMap(([, url = "", line]) => {
+    const file = relative(root, fileURLToPath(url));
+    return /^(\.\.|node_modules|test)\//.test(file) ? [] : [{ file, place: placeAt(file, Number(line)) }];
   });
-  const named = frames.filter(({ name }) => name !== "");
-  const inner = named[0] ?? frames[0];
-  const outer = named.findLast(({ file }) => /^(activities|api|workers)\//.test(file) && !passages.test(file)) ?? inner;
-  if (inner === undefined || outer === undefined) return "nowhere";
-  const first = `${inner.file} ${inner.name}`.trim();
-  return outer === inner ? first : `${first} < ${outer.file} ${outer.name}`.trim();
+}
+
+interface Frame {
+  readonly file: string;
+  readonly place: string;
+}
+
+/** What asked for the effect, and the activity or route that it belongs to. */
+function pointOf(kind: string, frames: readonly Frame[]): string {
+  const own = frames.filter(({ file }) => !passages.test(file));
+  const inner = own[0] ?? frames[0];
+  const outer = own.findLast(({ file }) => /^(activities|api|workers)\//.test(file)) ?? inner;
+  return [...new Set([kind, inner?.place ?? "nowhere", outer?.place ?? "nowhere"])].join(" < ");
 }
 
 /** Every call passes through these. */
-const passages = /^(activities\/(index|heartbeat)|api\/(serve|app|route|server|idempotency))\.ts$/;
-
-function nameOf(name: string | undefined): string {
-  const bare = (name ?? "").replace(/^(Object|Promise|Array)\./, "").replace(/ \[as .*\]$/, "");
-  return bare === "<anonymous>" || bare.startsWith("Promise.all") ? "" : bare;
-}
+const passages = /^(db\/transaction|sessions\/sessions|activities\/(index|heartbeat)|api\/(serve|app|route|server|idempotency))\.ts$/;

@@ -64,6 +64,8 @@ export interface Installation extends AsyncDisposable {
   connectBody(user: MailUser): Record<string, unknown>;
   call(method: string, path: string, options?: CallOptions): Promise<Answer>;
   connect(user: MailUser, more?: ConnectOptions, how?: Omit<CallOptions, "body">): Promise<ConnectedMailbox>;
+  /** A mailbox that was connected otherwise, with the settings that it was connected with. */
+  asConnected(user: MailUser, id: string, options?: ConnectOptions): ConnectedMailbox;
   show(id: string): Promise<Shown & { readonly watch: string }>;
   /** Resolves when the API shows the mailbox as connected and live, and somebody listens for changes. */
   untilLive(id: string, timeoutMs?: number): Promise<void>;
@@ -176,10 +178,9 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
     async connect(user, more = {}, how = {}) {
       const { status, body } = await call("POST", "/v1/mailboxes", { ...how, body: { ...connectBody(user), ...more } });
       if (status !== 201) throw new Error(`the mailbox was answered ${status}: ${JSON.stringify(body)}`);
-      const { content = "metadata", attachments } = more.sync ?? {};
-      const keeping = { texts: content !== "metadata", sources: content === "full", attachments: attachments === "download" };
-      return { ...user, id: String(body.id), keeping };
+      return asConnected(user, String(body.id), more);
     },
+    asConnected,
     show,
     async untilLive(id, timeoutMs = 60_000) {
       await until(async () => isLive(await show(id)), `mailbox ${id} to be live`, timeoutMs);
@@ -225,6 +226,11 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
       await db.destroy();
     },
   };
+}
+
+function asConnected(user: MailUser, id: string, { sync = {} }: ConnectOptions = {}): ConnectedMailbox {
+  const { content = "metadata", attachments } = sync;
+  return { ...user, id, keeping: { texts: content !== "metadata", sources: content === "full", attachments: attachments === "download" } };
 }
 
 /**

@@ -1,0 +1,253 @@
+import { readdirSync } from "node:fs";
+import { ImapFlow } from "imapflow";
+import { sql } from "kysely";
+import { expect, test } from "vitest";
+import type { ConnectedMailbox } from "../e2e/installation.ts";
+import { deliverNew, type MailUser, seedHistory } from "../e2e/mail.ts";
+import { until } from "../helpers/wait.ts";
+import { startReceiver } from "../webhooks/receiver.ts";
+import { startTour, type Tour } from "./tour.ts";
+
+/** A process dies some dozen times before a mailbox is live, and each time it is up to half a minute until somebody notices. */
+const patienceMs = 900_000;
+
+/** One thing that customers do; it resolves with what is wrong afterwards, once it had time to settle. */
+type Stop = (tour: Tour) => Promise<() => Promise<readonly string[]>>;
+
+const stops: Readonly<Record<string, Stop>> = {
+  "a mailbox whose contents are kept": async (tour) => {
+    const { installation, mailServer } = tour;
+    const mailbox = await tour.connect({ sync: { content: "full", attachments: "download" } });
+    await installation.untilLive(mailbox.id, patienceMs);
+    for (let n = 0; n < 6; n++) await deliverNew(mailServer, mailbox.email, installation.ledger);
+    return () => installation.faults(mailbox);
+  },
+
+  "a mailbox with a past": async (tour) => {
+    const { installation, mailServer } = tour;
+    const user = await tour.createMailUser();
+    await seedHistory(mailServer, user, installation.ledger, "INBOX", 200);
+    const { body } = await tour.ask("POST", "/v1/mailboxes", installation.connectBody(user));
+    const mailbox = installation.asConnected(user, body.id);
+    await installation.untilLive(mailbox.id, patienceMs);
+    await tour.ask("PATCH", `/v1/mailboxes/${mailbox.id}`, { sync: { excludePaths: ["Archive"] }, aliases: ["alias@example.test"] });
+    await deliverNew(mailServer, mailbox.email, installation.ledger);
+    await tour.ask("PATCH", `/v1/mailboxes/${mailbox.id}`, { sync: { excludePaths: [] } });
+    await tour.ask("POST", `/v1/mailboxes/${mailbox.id}/pause`);
+    await tour.ask("POST", `/v1/mailboxes/${mailbox.id}/resume`);
+    return () => installation.faults(mailbox);
+  },
+
+  "contents that are no longer wanted": async (tour) => {
+    const { installation, mailServer } = tour;
+    const mailbox = await tour.connect({ sync: { content: "full", attachments: "download" } });
+    await installation.untilLive(mailbox.id, patienceMs);
+    for (let n = 0; n < 3; n++) await deliverNew(mailServer, mailbox.email, installation.ledger);
+    await until(async () => (await installation.evidence(mailbox)).kept.sources.length === 3, "the sources to be kept", patienceMs);
+    await tour.ask("PATCH", `/v1/mailboxes/${mailbox.id}`, { sync: { content: "metadata", attachments: "metadata" } });
+    const bare = installation.asConnected(mailbox, mailbox.id);
+    await until(async () => (await installation.evidence(bare)).kept.sources.length === 0, "the sources to be dropped", patienceMs);
+    await installation.keepHouse();
+    return () => installation.faults(bare);
+  },
+
+  "messages that are changed": async (tour) => {
+    const { installation, mailServer } = tour;
+    const mailbox = await tour.connect();
+    await installation.untilLive(mailbox.id, patienceMs);
+    const names: string[] = [];
+    for (let n = 0; n < 5; n++) names.push(await deliverNew(mailServer, mailbox.email, installation.ledger));
+    const ids = await until(
+      async () => {
+        const { body } = await installation.call("GET", `/v1/messages?mailboxId=${mailbox.id}`);
+        return body.data.length === 5 && new Map<string, string>(body.data.map((one: { messageId: string; id: string }) => [one.messageId, one.id]));
+      },
+      "five messages",
+      patienceMs,
+    );
+    const [flagged = "", copied = "", moved = "", removed = ""] = names;
+    const wishes = [
+      [flagged, { type: "setFlags", add: ["flagged"] }],
+      [copied, { type: "copy", role: "archive" }],
+      [moved, { type: "move", role: "archive" }],
+      [removed, { type: "delete", permanent: true }],
+    ] as const;
+    const asked = await Promise.all(
+      wishes.map(([name, action]) => tour.ask("POST", "/v1/message-actions", { ids: [ids.get(name)], action, whenAway: "queue" })),
+    );
+    return async () => {
+      const wrong: string[] = [];
+      for (const { body } of asked) {
+        const isDone = async () => (await tour.ask("GET", `/v1/message-actions/${body.id}`)).body.state === "done";
+        await until(isDone, "the change to be done", patienceMs).catch(() => wrong.push(`the change ${body.id} was left undone`));
+      }
+      await tour.ask("POST", `/v1/mailboxes/${mailbox.id}/sync`);
+      const places = await placesOf(mailbox, mailServer.imapPort);
+      const expected = { [flagged]: "INBOX", [copied]: "Archive,INBOX", [moved]: "Archive", [names[4] ?? ""]: "INBOX" };
+      if (JSON.stringify(places) !== JSON.stringify(sorted(expected))) wrong.push(`messages lie at ${JSON.stringify(places)}`);
+      const told = await installation.db
+        .selectFrom("events")
+        .select("type")
+        .where("mailbox_id", "=", mailbox.id as never)
+        .where("type", "in", ["message.created", "message.updated", "message.deleted"])
+        .execute();
+      const counts = Object.entries(Object.groupBy(told, ({ type }) => type)).map(([type, all]) => `${type} ${all?.length}`);
+      const wanted = ["message.created 5", "message.deleted 1", "message.updated 2"];
+      if (counts.sort().join() !== wanted.join()) wrong.push(`it was told: ${counts.join(", ")}`);
+      return wrong;
+    };
+  },
+
+  "folders that are changed": async (tour) => {
+    const mailbox = await tour.connect();
+    await tour.installation.untilLive(mailbox.id, patienceMs);
+    const path = `/v1/mailboxes/${mailbox.id}/folders`;
+    const idOf = async (name: string) => {
+      const { body } = await tour.ask("GET", path);
+      return (body.data as readonly { readonly id: string; readonly path: string }[]).find((folder) => folder.path === name)?.id;
+    };
+    const made = (name: string) => until(() => idOf(name), `the folder ${name}`, patienceMs);
+    await tour.ask("POST", path, { path: "Work" });
+    await tour.ask("POST", path, { path: "Brief" });
+    const id = await made("Work");
+    await tour.ask("PATCH", `${path}/${id}`, { path: "Done" });
+    await tour.ask("DELETE", `${path}/${await made("Brief")}?force=true`);
+    return async () => {
+      const there = await inMailbox(mailbox, tour.mailServer.imapPort, async (client) => (await client.list()).map((folder) => folder.path));
+      const wrong = ["Work", "Brief"].filter((name) => there.includes(name)).map((name) => `the folder ${name} is still there`);
+      if (!there.includes("Done")) wrong.push("the folder Done was lost");
+      if ((await idOf("Done")) !== id) wrong.push("the renamed folder is another one now");
+      return [...wrong, ...(await tour.installation.faults(mailbox))];
+    };
+  },
+
+  "a mailbox that is disconnected": async (tour) => {
+    const mailbox = await tour.connect({ sync: { content: "full" } });
+    await tour.installation.untilLive(mailbox.id, patienceMs);
+    await deliverNew(tour.mailServer, mailbox.email, tour.installation.ledger);
+    await tour.installation.untilAllTold(patienceMs);
+    for (const command of ["sync", "reconnect", "resync"]) await tour.ask("POST", `/v1/mailboxes/${mailbox.id}/${command}`);
+    await tour.ask("DELETE", `/v1/mailboxes/${mailbox.id}?purge=true`);
+    await tour.installation.keepHouse();
+    return async () => {
+      const tables = ["folders", "messages", "message_locations", "message_blobs", "message_texts", "credentials"] as const;
+      const wrong: string[] = [];
+      for (const table of tables) {
+        const rows = await tour.installation.db
+          .selectFrom(table)
+          .select("mailbox_id")
+          .where("mailbox_id", "=", mailbox.id as never)
+          .execute();
+        if (rows.length > 0) wrong.push(`${rows.length} rows of a purged mailbox are left in ${table}`);
+      }
+      return wrong;
+    };
+  },
+
+  "endpoints and keys": async (tour) => {
+    let answers = 0;
+    const receiver = await startReceiver((_, response) => {
+      answers += 1;
+      if (answers <= 2) response.writeHead(500).end();
+    });
+    const gone = await startReceiver((_, response) => void response.writeHead(410).end());
+    const filter = { eventTypes: ["webhook.test"] };
+    const { body: endpoint } = await tour.ask("POST", "/v1/webhook-endpoints", { url: receiver.url, ...filter });
+    const { body: refusing } = await tour.ask("POST", "/v1/webhook-endpoints", { url: gone.url, ...filter });
+    const at = (id: string) => `/v1/webhook-endpoints/${id}`;
+    const { body: test } = await tour.ask("POST", `${at(endpoint.id)}/test`);
+    await tour.ask("POST", `${at(refusing.id)}/test`);
+    await tour.ask("PATCH", at(endpoint.id), { description: "changed" });
+    await tour.ask("POST", `${at(endpoint.id)}/rotate-secret`, {});
+    await until(
+      async () => (await tour.ask("GET", at(refusing.id))).body.isEnabled === false,
+      "the endpoint that is gone to be disabled",
+      patienceMs,
+    );
+    await until(() => receiver.received.length > 2, "the test event to arrive", patienceMs);
+    await tour.ask("POST", `${at(endpoint.id)}/replay`, { eventId: test.eventId });
+    await tour.ask("POST", `${at(refusing.id)}/enable`);
+    await tour.ask("DELETE", at(refusing.id));
+    const { body: lent } = await tour.ask("POST", "/v1/access-keys", { name: "lent" });
+    await tour.ask("DELETE", `/v1/access-keys/${lent.id}`);
+    return async () => {
+      const { rows } = await sql<{ kind: string; count: number }>`
+        select 'endpoints' as kind, count(*) from webhook_endpoints where url in (${receiver.url}, ${gone.url})
+        union all select 'deliveries', count(*) from webhook_deliveries where endpoint_id = ${endpoint.id}
+        union all select 'waiting', count(*) from webhook_deliveries where endpoint_id in (${endpoint.id}, ${refusing.id}) and state <> 'delivered'
+        union all select 'keys', count(*) from access_keys where name = 'lent'
+      `.execute(tour.installation.db);
+      const counts = rows.map(({ kind, count }) => `${kind} ${count}`).join(", ");
+      const ids = new Set(receiver.received.map(({ headers }) => headers["webhook-id"]));
+      await Promise.all([receiver.close(), gone.close()]);
+      return [
+        ...(counts === "endpoints 1, deliveries 2, waiting 0, keys 1" ? [] : [`there are ${counts}`]),
+        ...(ids.size === 1 ? [] : [`one event arrived as ${ids.size} events`]),
+      ];
+    };
+  },
+};
+
+test("a process that dies between any effect and its record loses nothing and doubles nothing", { timeout: 25 * 60_000 }, async ({ task }) => {
+  const startedAt = performance.now();
+  const tour = await startTour();
+  tour.arm();
+  const checks = await Promise.all(Object.entries(stops).map(async ([name, stop]) => [name, await stop(tour)] as const));
+  await tour.installation.untilAllTold(patienceMs);
+  tour.disarm();
+  const faults: string[] = [];
+  for (const [name, check] of checks) faults.push(...(await check()).map((fault) => `${name}: ${fault}`));
+  faults.push(...(await strayBlobs(tour)));
+  const died = tour.died();
+
+  task.meta.chaos = {
+    name: "crash points between every effect and its record",
+    seed: 0,
+    injected: { "die between an effect and its record": died.length },
+    delivered: tour.installation.ledger.entries.length,
+    told: tour.installation.receiver.received.length,
+    faults,
+    late: 0,
+    leaks: [],
+    tookMs: performance.now() - startedAt,
+  };
+  expect(faults).toEqual([]);
+});
+
+/** Files in the blob store that no row knows of, neither as kept nor as to be removed. */
+async function strayBlobs({ blobs, installation }: Tour): Promise<readonly string[]> {
+  const files = readdirSync(blobs, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile() && !entry.name.endsWith(".tmp"));
+  const { rows } = await sql<{ key: string }>`select key from message_blobs union select key from blob_removals`.execute(installation.db);
+  const known = new Set(rows.map(({ key }) => key));
+  return files.filter(({ name }) => !known.has(name)).map(({ name }) => `the blob ${name} is in the store, and no row knows of it`);
+}
+
+/** Where each message lies, by its Message-ID, as an independent client sees it. */
+async function placesOf(user: MailUser, port: number): Promise<Readonly<Record<string, string>>> {
+  const found = await inMailbox(user, port, async (client) => {
+    const places: (readonly [string, string])[] = [];
+    for (const path of ["Archive", "INBOX", "Trash"]) {
+      const { exists } = await client.mailboxOpen(path, { readOnly: true });
+      const messages = exists === 0 ? [] : await client.fetchAll("1:*", { envelope: true });
+      places.push(...messages.map(({ envelope }) => [envelope?.messageId ?? "", path] as const));
+    }
+    return places;
+  });
+  const byId = Map.groupBy(found, ([id]) => id);
+  return sorted(Object.fromEntries([...byId].map(([id, all]) => [id, all.map(([, path]) => path).join()])));
+}
+
+function sorted<T>(record: Readonly<Record<string, T>>): Readonly<Record<string, T>> {
+  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => a.localeCompare(b)));
+}
+
+async function inMailbox<T>(user: MailUser | ConnectedMailbox, port: number, look: (client: ImapFlow) => Promise<T>): Promise<T> {
+  const auth = { user: user.email, pass: user.password };
+  const client = new ImapFlow({ host: "127.0.0.1", port, secure: false, doSTARTTLS: false, auth, logger: false });
+  await client.connect();
+  try {
+    return await look(client);
+  } finally {
+    await client.logout();
+  }
+}
