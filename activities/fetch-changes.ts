@@ -14,7 +14,7 @@ import {
 import { findWorkMailbox, recordImportStarted, recordSuccess, type WorkMailbox } from "../db/mailbox-state.ts";
 import { type BegunLook, beginLook, recordSearch } from "../db/missing.ts";
 import { listingProgress, pendingWork } from "../db/pending-work.ts";
-import { CursorMoved, storeChanges } from "../db/store-page.ts";
+import { CursorMoved, type FirstLook, storeChanges, storeFirstLooks } from "../db/store-page.ts";
 import { MailError, toProblem } from "../domain/errors.ts";
 import type { RemoteFolder } from "../domain/folder.ts";
 import type { MailboxId } from "../domain/ids.ts";
@@ -92,9 +92,19 @@ export async function fetchChanges(deps: FetchDependencies, input: FetchChangesI
   if (mailbox === undefined) return { isGone: true, unsettled: 0, missing: 0, needsImport: false, more: false, mustTell: false };
   const signal = Context.current().cancellationSignal;
   const look = await deps.sessions.use(mailbox, (provider) => lookAt(deps, mailbox, provider, input, signal));
-  await recordSuccess(deps.db, mailbox, input.nextDueAt === undefined ? undefined : new Date(input.nextDueAt));
-  const { heldForMs, restsForMs, skippedForMs, ...pending } = await pendingWork(deps.db, mailbox);
-  const searchMs = pending.missing > 0 && look.isComplete ? [Math.min(deps.graceMs / 4, lookAgainMsMax)] : [];
+  return concludeLook(deps, mailbox, look, input);
+}
+
+/** Writes down that a look succeeded, and says what is left to do after it. */
+export async function concludeLook(
+  { db, graceMs }: Pick<FetchDependencies, "db" | "graceMs">,
+  mailbox: WorkMailbox,
+  look: Omit<Look, "differed">,
+  { paths, nextDueAt }: Pick<FetchChangesInput, "paths" | "nextDueAt">,
+): Promise<FetchChangesResult> {
+  await recordSuccess(db, mailbox, nextDueAt === undefined ? undefined : new Date(nextDueAt));
+  const { heldForMs, restsForMs, skippedForMs, ...pending } = await pendingWork(db, mailbox);
+  const searchMs = pending.missing > 0 && look.isComplete ? [Math.min(graceMs / 4, lookAgainMsMax)] : [];
   const dueMs = [heldForMs, restsForMs, skippedForMs].flatMap((ms) => (ms === null ? [] : [Math.max(ms, againMsMin)]));
   const waits = [...searchMs, ...dueMs];
   return {
@@ -104,7 +114,7 @@ export async function fetchChanges(deps: FetchDependencies, input: FetchChangesI
     ...(look.told > 0 ? { told: look.told } : {}),
     ...(mailbox.status === "error" ? { isBack: true } : {}),
     ...pending,
-    ...(input.paths !== null && !pending.needsImport ? {} : { progress: await listingProgress(deps.db, mailbox.id) }),
+    ...(paths !== null && !pending.needsImport ? {} : { progress: await listingProgress(db, mailbox.id) }),
     ...(waits.length > 0 ? { lookAgainMs: Math.ceil(Math.min(...waits)) } : {}),
   };
 }
@@ -324,13 +334,39 @@ async function reload(db: Database, mailboxId: MailboxId, path: string): Promise
   return (await listSyncFolders(db, mailboxId)).find((folder) => folder.path === path);
 }
 
+/** First looks that are committed together: what is asked for again after a crash. */
+const anchoredAtOnce = 100;
+
 /**
  * Looks at every folder that was never looked at. What lies in them now is history; what comes from here on is new. Only then is the mailbox connected:
- * whoever waits for that and sends a mail will be told of it.
+ * whoever waits for that and sends a mail will be told of it. Returns false if any folder could not be looked at, or was by somebody else meanwhile.
  */
-export async function anchorFolders(deps: ReadDependencies, mailbox: WorkMailbox, provider: MailProvider, signal: AbortSignal): Promise<void> {
-  for (const folder of await listSyncFolders(deps.db, mailbox.id)) {
-    if (folder.cursor === null) await readFolder(deps, mailbox, provider, folder, false, signal);
+export async function anchorFolders(deps: ReadDependencies, mailbox: WorkMailbox, provider: MailProvider, signal: AbortSignal): Promise<boolean> {
+  const folders = (await listSyncFolders(deps.db, mailbox.id)).filter((folder) => folder.cursor === null);
+  let isWhole = true;
+  for (let at = 0; at < folders.length; at += anchoredAtOnce) {
+    const looks: FirstLook[] = [];
+    const others: SyncFolder[] = [];
+    for (const folder of folders.slice(at, at + anchoredAtOnce)) {
+      const look = await firstLook(provider, folder, signal);
+      if (look === undefined) others.push(folder);
+      else looks.push(look);
+    }
+    if (looks.length > 0) isWhole = (await storeFirstLooks(deps.db, ownerOf(mailbox), looks)) && isWhole;
+    for (const folder of others) isWhole = (await readFolder(deps, mailbox, provider, folder, false, signal)) === "read" && isWhole;
+  }
+  if (folders.length > 0) await recordImportStarted(deps.db, mailbox.id);
+  return isWhole;
+}
+
+/** Undefined for a folder that cannot be read: reading it once more says what is to be done about it. */
+async function firstLook(provider: MailProvider, folder: SyncFolder, signal: AbortSignal): Promise<FirstLook | undefined> {
+  try {
+    return { folder, page: await provider.pullChanges({ path: folder.path }, undefined, { limit: livePageSize, signal }) };
+  } catch (error) {
+    const isOwn = error instanceof MailError && (isFoldersOwn(error) || error.code === "not_found");
+    if (!isOwn || !provider.isUsable()) throw error;
+    return undefined;
   }
 }
 

@@ -6,6 +6,7 @@ import { MailError } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
+import { createGate, type Gate } from "./gate.ts";
 import { createWakeQueue, pause, type WakeQueue } from "./wake-queue.ts";
 
 export interface IdleShardResult {
@@ -236,37 +237,6 @@ async function recordState(deps: ActivityDependencies, id: MailboxId, state: "co
   } catch (error) {
     deps.log.warn({ mailboxId: id, error: nameOf(error) }, "a watch state could not be written");
   }
-}
-
-interface Gate {
-  /** Waits for a place; returns what gives it back, which may be called twice. */
-  enter(signal: AbortSignal): Promise<() => void>;
-}
-
-function createGate(places: number): Gate {
-  const queue: (() => void)[] = [];
-  let free = places;
-  return {
-    async enter(signal) {
-      while (free <= 0 && !signal.aborted) {
-        const { promise, resolve } = Promise.withResolvers<void>();
-        queue.push(resolve);
-        signal.addEventListener("abort", () => resolve(), { once: true });
-        await promise;
-        // Who gave up must not be called in somebody else's stead.
-        const index = queue.indexOf(resolve);
-        if (index >= 0) queue.splice(index, 1);
-      }
-      free -= 1;
-      let isInside = true;
-      return () => {
-        if (!isInside) return;
-        isInside = false;
-        free += 1;
-        queue.shift()?.();
-      };
-    },
-  };
 }
 
 interface Nudge {

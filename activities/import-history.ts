@@ -56,17 +56,45 @@ export async function importHistory(deps: ImportDependencies, input: { readonly 
     () => deps.sessions.use(mailbox, (provider) => importSlice(deps, mailbox, provider, slice)),
     () => ({ folder: slice.folder, imported: slice.imported }),
   );
-  await recordImportProgress(deps.db, mailbox.id);
+  return concludeImport(deps.db, mailbox, slice.imported);
+}
+
+/** Writes down how far the listing is, and says what is left to do. */
+async function concludeImport(db: Database, mailbox: WorkMailbox, imported: number): Promise<ImportHistoryResult> {
+  await recordImportProgress(db, mailbox.id);
   // Asked of the store: another attempt may have listed what this one did not.
-  const { unsettled, missing, mustTell, needsImport } = await pendingWork(deps.db, mailbox);
-  if (!needsImport) await recordImportFinished(deps.db, mailbox);
-  const progress = await listingProgress(deps.db, mailbox.id);
-  return { imported: slice.imported, unsettled, missing, mustTell: mustTell || !needsImport, isComplete: !needsImport, progress };
+  const { unsettled, missing, mustTell, needsImport } = await pendingWork(db, mailbox);
+  if (!needsImport) await recordImportFinished(db, mailbox);
+  const progress = await listingProgress(db, mailbox.id);
+  return { imported, unsettled, missing, mustTell: mustTell || !needsImport, isComplete: !needsImport, progress };
+}
+
+/** A mailbox with no more than this is listed while it is opened: a page or two, which cost less than the hops of an activity of their own. */
+const shortMax = 1_000;
+const shortSliceMs = 10_000;
+
+/**
+ * Lists a mailbox that is small enough to be listed at once, on the connection that is open already. Returns how many messages that were. What it does
+ * not come to, or fails at, is left to importHistory.
+ */
+export async function importShortHistory(deps: ImportDependencies, mailbox: WorkMailbox, provider: MailProvider): Promise<number> {
+  const { messages, foldersListed, folders } = await listingProgress(deps.db, mailbox.id);
+  if (messages > shortMax || foldersListed === folders) return 0;
+  const slice: Slice = { endsAt: Date.now() + shortSliceMs, folder: null, imported: 0, isBrief: true };
+  try {
+    await importSlice(deps, mailbox, provider, slice);
+  } catch (error) {
+    if (!(error instanceof MailError)) throw error;
+  }
+  await recordImportProgress(deps.db, mailbox.id);
+  return slice.imported;
 }
 
 /** One run of the activity, and how far it is. */
 interface Slice {
   readonly endsAt: number;
+  /** Pages are read on the connection for what is new. */
+  readonly isBrief?: boolean;
   folder: FolderId | null;
   imported: number;
 }
@@ -78,7 +106,7 @@ async function importSlice(deps: ImportDependencies, mailbox: WorkMailbox, provi
     if (folder.importState !== "importing" || folder.historyCursor === null || folder.isResting) continue;
     slice.folder = folder.id;
     try {
-      for await (const listed of importFolder(deps, mailbox, provider, folder, folder.historyCursor, signal)) {
+      for await (const listed of importFolder(deps, mailbox, provider, folder, folder.historyCursor, slice, signal)) {
         if (slice.imported === 0 && listed > 0) await deps.onFirstPage?.(mailbox.id);
         slice.imported += listed;
         await progress();
@@ -100,17 +128,22 @@ async function passOver(db: Database, folder: SyncFolder, provider: MailProvider
 
 /**
  * Once a folder is listed, its places are compared with all that the server holds: a message that was removed while its page was under way was taken
- * off the live cursor's count before it was stored, and would stay for ever.
+ * off the live cursor's count before it was stored, and would stay for ever. Not where the live cursor has stood still since before the folder's
+ * very first page: it has taken nothing off, and what went meanwhile it will find by its count.
  */
 async function compareWithServer(
   deps: ImportDependencies,
   mailbox: WorkMailbox,
   provider: MailProvider,
-  { path }: SyncFolder,
+  before: SyncFolder,
   signal: AbortSignal,
 ): Promise<void> {
-  const folder = (await listSyncFolders(deps.db, mailbox.id)).find((known) => known.path === path);
-  if (folder !== undefined) await readFolder(deps, mailbox, provider, folder, true, signal);
+  const folder = (await listSyncFolders(deps.db, mailbox.id)).find(({ path }) => path === before.path);
+  if (folder === undefined) return;
+  const isFirst = before.generation === 1 && before.importDone === 0 && folder.generation === 1;
+  // Both as the database gave them, whose JSON has one order of members.
+  if (isFirst && JSON.stringify(folder.cursor) === JSON.stringify(before.cursor)) return;
+  await readFolder(deps, mailbox, provider, folder, true, signal);
 }
 
 /**
@@ -123,10 +156,11 @@ async function* importFolder(
   provider: MailProvider,
   folder: SyncFolder,
   start: SyncCursor,
+  { isBrief = false }: Slice,
   signal: AbortSignal,
 ): AsyncGenerator<number> {
   const owner = ownerOf(mailbox);
-  const options = { limit: deps.pageSize, signal, receivedFrom: owner.rules.keptFrom };
+  const options = { limit: deps.pageSize, signal, receivedFrom: owner.rules.keptFrom, isBrief };
   const pulled = readAhead(pullPages(provider, { path: folder.path }, start, options));
   try {
     for await (const { previous, page, prepared } of readAhead(preparePages(owner, folder, pulled))) {

@@ -12,6 +12,7 @@ import { type KeepContentResult, keepContent } from "./keep-content.ts";
 import { mailboxActivities } from "./mailboxes.ts";
 import { messageActionActivities } from "./message-actions.ts";
 import { messageTextActivities } from "./message-texts.ts";
+import { createPrecedence } from "./precedence.ts";
 import { webhookActivities } from "./webhooks.ts";
 
 export type Activities = ReturnType<typeof allActivities>;
@@ -25,15 +26,16 @@ export function createActivities(deps: ActivityDependencies, sessions: Sessions)
 }
 
 function allActivities(deps: ActivityDependencies, sessions: Sessions) {
+  const precedence = createPrecedence();
   return {
-    ...mailboxActivities(deps, sessions),
+    ...mailboxActivities(deps, sessions, precedence),
     ...connectionTestActivities(deps),
     ...messageTextActivities(deps, sessions),
     ...messageActionActivities(deps, sessions),
     ...folderChangeActivities(deps, sessions),
     ...countFoldersActivities(deps, sessions),
     ...housekeepingActivities(deps),
-    keepContent: (input: { readonly mailboxId: MailboxId }): Promise<KeepContentResult> => keepContent({ ...deps, sessions }, input),
+    keepContent: (input: { readonly mailboxId: MailboxId }): Promise<KeepContentResult> => keepContent({ ...deps, sessions, precedence }, input),
     ...webhookActivities(deps),
     idleShard: (input: { readonly shard: number }) => idleShard(deps, sessions, input),
   };

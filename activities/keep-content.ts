@@ -30,6 +30,7 @@ import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import { mapAtMost } from "./map-at-most.ts";
 import { snippetBytes } from "./pages.ts";
+import type { Precedence } from "./precedence.ts";
 
 export interface KeepContentResult {
   readonly kept: number;
@@ -47,10 +48,13 @@ export interface KeepDependencies {
   readonly sessions: Sessions;
   readonly blobs: BlobStore;
   readonly draining: AbortSignal;
+  readonly precedence: Precedence;
 }
 
 /** One activity runs for so long, so that operators see how far it is. */
 const sliceMs = 60_000;
+/** In all, one activity stands back for mailboxes that are being connected this long: it has its share of a long rush as well. */
+const standsBackMs = 15_000;
 /** Messages looked up at once. */
 const batchMax = 500;
 /** Previews written while a listing is under way: what a person sees first. The rest waits until the listing, which has the same server and database, is done. */
@@ -74,6 +78,10 @@ const putsMax = 16;
  * what the settings want kept. What waits is in the store, marked message by message, so an attempt that died is gone on with where its last commit was.
  */
 export async function keepContent(deps: KeepDependencies, input: { readonly mailboxId: MailboxId }): Promise<KeepContentResult> {
+  const { cancellationSignal: signal } = Context.current();
+  const waitsUntil = Date.now() + standsBackMs;
+  const standBack = () => deps.precedence.standBack(waitsUntil - Date.now(), AbortSignal.any([signal, deps.draining]));
+  await standBack();
   const mailbox = await findWorkMailbox(deps.db, input.mailboxId);
   const done = { kept: 0, failed: 0 };
   if (mailbox === undefined || mailbox.isPaused || mailbox.sealedCredentials === null) return { ...done, more: false };
@@ -83,7 +91,7 @@ export async function keepContent(deps: KeepDependencies, input: { readonly mail
   const target = contentTarget(mailbox.sync);
   const standsBack = !keepsAnything(target) && (await isListing(deps.db, mailbox.id));
   await deps.sessions.use(mailbox, async (provider) => {
-    const keeper = { ...deps, mailbox, provider, target, signal: Context.current().cancellationSignal };
+    const keeper = { ...deps, mailbox, provider, target, signal, standBack };
     let passed: number;
     do {
       const counts = await keepPass(keeper, isOver, standsBack ? besideListingMax : undefined);
@@ -103,6 +111,8 @@ interface Keeper extends KeepDependencies {
   readonly provider: MailProvider;
   readonly target: ContentTarget;
   readonly signal: AbortSignal;
+  /** Lets go first whom somebody waits for. */
+  readonly standBack: () => Promise<void>;
 }
 
 type Placed = PendingContent & { readonly path: string; readonly ref: string };
@@ -123,6 +133,7 @@ async function keepPass(keeper: Keeper, isOver: () => boolean, max?: number): Pr
   };
   try {
     for await (const group of pendingGroups(keeper, counts, max)) {
+      await keeper.standBack();
       const fetched = await fetchGroup(keeper, group);
       await passOn();
       preparing = prepareGroup(keeper, group, fetched);

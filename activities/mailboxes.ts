@@ -2,7 +2,15 @@ import { Context } from "@temporalio/activity";
 import { replaceCredentials } from "../db/credentials.ts";
 import { forgetCursors } from "../db/folder-sync.ts";
 import { hasContentWork } from "../db/kept-content.ts";
-import { findWorkMailbox, forgetMailbox, recordConnected, recordPaused, recordProblem, type WorkMailbox } from "../db/mailbox-state.ts";
+import {
+  findWorkMailbox,
+  forgetMailbox,
+  recordConnected,
+  recordImportFinished,
+  recordPaused,
+  recordProblem,
+  type WorkMailbox,
+} from "../db/mailbox-state.ts";
 import { pendingWork } from "../db/pending-work.ts";
 import { unseal } from "../db/secrets.ts";
 import { settleSettings } from "../db/settle-settings.ts";
@@ -12,12 +20,24 @@ import { contentTarget, keepsAnything } from "../domain/content-plan.ts";
 import { isSameSelf } from "../domain/direction.ts";
 import { isMailErrorCode, toProblem } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
+import { dueAfter } from "../domain/mailbox-schedule.ts";
 import { defaultSyncSettings, isRealtime, lookEveryMs, reachesFurther } from "../domain/sync-settings.ts";
+import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
-import { anchorFolders, type FetchChangesInput, type FetchChangesResult, fetchChanges, listLeftOut, storeFolders } from "./fetch-changes.ts";
-import { type ImportHistoryResult, importHistory } from "./import-history.ts";
+import {
+  anchorFolders,
+  concludeLook,
+  type FetchChangesInput,
+  type FetchChangesResult,
+  fetchChanges,
+  listLeftOut,
+  storeFolders,
+} from "./fetch-changes.ts";
+import { createGate } from "./gate.ts";
+import { type ImportHistoryResult, importHistory, importShortHistory } from "./import-history.ts";
 import { wakeWaitingActions } from "./message-actions.ts";
+import type { Precedence } from "./precedence.ts";
 
 export interface MailboxRef {
   readonly mailboxId: MailboxId;
@@ -40,6 +60,21 @@ export type MailboxFacts =
       readonly settlesAt?: number;
     };
 
+export interface OpenMailboxInput extends MailboxRef {
+  /** Take the first look as well, if this is the first time; `dueFraction` of the interval passes before the next one. */
+  readonly firstLook?: { readonly dueFraction: number };
+}
+
+/** What a first look did besides opening; absent where the workflow has to see to all that itself. */
+export interface FirstLookFacts {
+  readonly look: FetchChangesResult;
+  readonly imported: number;
+  /** Somebody listens, or nobody is to. */
+  readonly isListened: true;
+}
+
+export type OpenedMailbox = MailboxFacts | (MailboxFacts & { readonly isGone: false } & FirstLookFacts);
+
 export interface SettleResult {
   /** The settings were changed again: the mailbox has to be opened anew. */
   readonly isStale: boolean;
@@ -59,6 +94,9 @@ const batchesMax = 10;
 const pollWithoutPushMs = 5 * 60_000;
 /** Settings are carried out in slices of this, so that new mail waits for no longer. */
 const settleSliceMs = 5_000;
+/** Mailboxes that are listed while they are opened, and how long another one waits for its turn before it is left to importHistory. */
+const listedAtOnceMax = 8;
+const listingPatienceMs = 2_000;
 
 /** Only one direction is stored, and with other addresses than before other messages are of it. */
 function mayHaveLeftOut({ sync, self, settledSelf }: WorkMailbox): boolean {
@@ -74,23 +112,30 @@ function tellerOf({ id, customerId, account, self, sync }: WorkMailbox): Teller 
 }
 
 /** The steps of a mailbox's life, one side effect each. */
-export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions) {
+export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions, precedence: Precedence) {
   const { db } = deps;
+  const listings = createGate(listedAtOnceMax);
 
   async function factsOf(mailbox: WorkMailbox | undefined): Promise<MailboxFacts> {
     if (mailbox === undefined) return { isGone: true };
-    const everyMs = lookEveryMs(mailbox.sync, deps.sync.pollFloorMs);
-    const { capabilities } =
-      mailbox.sealedCredentials === null ? { capabilities: { push: true } } : await sessions.use(mailbox, async (open) => open);
     return {
       isGone: false,
       customerId: mailbox.customerId,
       provider: mailbox.provider,
       isPaused: mailbox.isPaused,
-      pollEveryMs: capabilities.push || !isRealtime(mailbox.sync) ? everyMs : Math.min(everyMs, pollWithoutPushMs),
+      ...(await paceOf(mailbox)),
       tokenExpiresAt: mailbox.tokenExpiresAt?.getTime() ?? null,
-      isRealtime: isRealtime(mailbox.sync),
       ...(mailbox.isUnsettled && mailbox.anchoredAt !== null ? { settlesAt: mailbox.settingsAt.getTime() } : {}),
+    };
+  }
+
+  async function paceOf(mailbox: WorkMailbox): Promise<{ readonly pollEveryMs: number; readonly isRealtime: boolean }> {
+    const everyMs = lookEveryMs(mailbox.sync, deps.sync.pollFloorMs);
+    const { capabilities } =
+      mailbox.sealedCredentials === null ? { capabilities: { push: true } } : await sessions.use(mailbox, async (open) => open);
+    return {
+      pollEveryMs: capabilities.push || !isRealtime(mailbox.sync) ? everyMs : Math.min(everyMs, pollWithoutPushMs),
+      isRealtime: isRealtime(mailbox.sync),
     };
   }
 
@@ -123,28 +168,76 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
     return told;
   }
 
+  async function listen(mailboxId: MailboxId): Promise<{ readonly shard: number }> {
+    const shard = await assignShard(db, mailboxId, deps.sync.idleConnectionsPerShard);
+    await deps.signals.startShard(shard);
+    return { shard };
+  }
+
+  /** The folders were looked at just now, so nothing is left to fetch: whoever listens begins by comparing, and hears of what came meanwhile. */
+  async function takeFirstLook(mailbox: WorkMailbox, provider: MailProvider, dueFraction: number, signal: AbortSignal): Promise<FirstLookFacts> {
+    if (isRealtime(mailbox.sync)) await listen(mailbox.id);
+    const imported = await listAtOnce(mailbox, provider, signal);
+    await recordImportFinished(db, mailbox);
+    const { pollEveryMs } = await paceOf(mailbox);
+    const nextDueAt = dueAfter(Date.now(), pollEveryMs, dueFraction);
+    const look = await concludeLook(
+      { db, graceMs: deps.sync.graceMs },
+      mailbox,
+      { more: false, unread: 0, told: 0, isComplete: true },
+      { paths: null, nextDueAt },
+    );
+    if (look.mustTell) await deps.relays.wake(mailbox.customerId);
+    await wakeKeeper(mailbox.id);
+    return { look: { ...look, mustTell: false }, imported, isListened: true };
+  }
+
+  /** A few pages of a few mailboxes at a time: what is in memory stays bounded, whatever number is connected at once. */
+  async function listAtOnce(mailbox: WorkMailbox, provider: MailProvider, signal: AbortSignal): Promise<number> {
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(listingPatienceMs)]);
+    const leave = await listings.enter(patience);
+    try {
+      if (patience.aborted) return 0;
+      return await importShortHistory({ db, sessions, pageSize: deps.sync.pageSize, draining: deps.draining }, mailbox, provider);
+    } finally {
+      leave();
+    }
+  }
+
   return {
     /** Reads what the workflow needs to know before it does anything else. */
     async describeMailbox({ mailboxId }: MailboxRef): Promise<MailboxFacts> {
       return factsOf(await findWorkMailbox(db, mailboxId));
     },
 
-    /** Proves that the credentials open the mailbox, stores its folders, and looks at each once: what comes from here on is new. */
-    async openMailbox({ mailboxId }: MailboxRef): Promise<MailboxFacts> {
+    /**
+     * Proves that the credentials open the mailbox, stores its folders, and looks at each once: what comes from here on is new. For a mailbox that is
+     * connected for the first time, `firstLook` asks for all that lies between this and waiting for mail: that somebody listens, and, as far as that
+     * is a matter of moments, the listing of what is there.
+     */
+    async openMailbox({ mailboxId, firstLook }: OpenMailboxInput): Promise<OpenedMailbox> {
       const mailbox = await findWorkMailbox(db, mailboxId);
       if (mailbox === undefined) return { isGone: true };
       const { cancellationSignal: signal } = Context.current();
-      await sessions.use(mailbox, async (provider) => {
-        const report = await provider.verify(signal);
-        await storeFolders(db, mailbox, provider, report.folders, signal);
-        await anchorFolders({ db }, mailbox, provider, signal);
-        if (mailbox.isUnsettled && (reachesFurther(mailbox.settledSync ?? defaultSyncSettings, mailbox.sync) || mayHaveLeftOut(mailbox))) {
-          await listLeftOut({ db }, mailbox, provider, signal);
-        }
-        await recordConnected(db, mailbox, report.address);
-      });
+      const looked = await precedence.goFirst(() =>
+        sessions.use(mailbox, async (provider) => {
+          const report = await provider.verify(signal);
+          await storeFolders(db, mailbox, provider, report.folders, signal);
+          const isWhole = await anchorFolders({ db }, mailbox, provider, signal);
+          if (mailbox.isUnsettled && (reachesFurther(mailbox.settledSync ?? defaultSyncSettings, mailbox.sync) || mayHaveLeftOut(mailbox))) {
+            await listLeftOut({ db }, mailbox, provider, signal);
+          }
+          await recordConnected(db, mailbox, report.address);
+          if (firstLook === undefined || !isWhole || mailbox.anchoredAt !== null) return undefined;
+          const connected = await findWorkMailbox(db, mailboxId);
+          return connected === undefined ? undefined : takeFirstLook(connected, provider, firstLook.dueFraction, signal);
+        }),
+      );
+      // Folders that are all empty are listed with that, and nobody else would say so.
+      if (looked === undefined) await recordImportFinished(db, mailbox);
       await wakeWaitingActions(deps, mailboxId);
-      return factsOf(mailbox);
+      const facts = await factsOf(mailbox);
+      return facts.isGone || looked === undefined ? facts : { ...facts, ...looked };
     },
 
     /** Carries out on what is stored what the settings say now, for a few seconds at most; the workflow calls again while there is more. */
@@ -183,7 +276,9 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
     importHistory: (input: MailboxRef): Promise<ImportHistoryResult> =>
       thenKeep(
         input.mailboxId,
-        importHistory({ db, sessions, pageSize: deps.sync.pageSize, draining: deps.draining, onFirstPage: wakeKeeper }, input),
+        precedence.goFirst(() =>
+          importHistory({ db, sessions, pageSize: deps.sync.pageSize, draining: deps.draining, onFirstPage: wakeKeeper }, input),
+        ),
       ),
 
     /** Judges what the last pages brought, and records the events that tell it. Whether what is missing is gone, the search wrote down. */
@@ -201,9 +296,7 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
 
     /** Finds the mailbox a place among the watched ones, and the shard somebody to run it. */
     async watchMailbox({ mailboxId }: MailboxRef): Promise<{ readonly shard: number }> {
-      const shard = await assignShard(db, mailboxId, deps.sync.idleConnectionsPerShard);
-      await deps.signals.startShard(shard);
-      return { shard };
+      return listen(mailboxId);
     },
 
     /** Nobody listens for this mailbox any more: it is read when it is due. */

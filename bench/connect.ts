@@ -1,5 +1,7 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { claimUser } from "../test/helpers/dovecot-server.ts";
 import { runBareLoop } from "./bare-loop.ts";
+import { cpuOf } from "./costs.ts";
 import type { BenchContext, Benchmark } from "./harness.ts";
 import { type BenchInstallation, startBenchInstallation } from "./installation.ts";
 import { untilLive } from "./live.ts";
@@ -15,7 +17,7 @@ const messagesEach = 500;
 const rounds = 3;
 
 async function run(context: BenchContext): Promise<Readonly<Record<string, number>>> {
-  const { scale, progress, db } = context;
+  const { scale, progress, db, postgresPid } = context;
   const mail = correspondence(3, { words: 20_000, people: 3_000 });
   await using everpost = await startBenchInstallation(context);
   const users = Array.from({ length: Math.max(2, Math.round(mailboxesAtScale1 * scale)) }, () => claimUser(everpost.mailDir));
@@ -25,16 +27,24 @@ async function run(context: BenchContext): Promise<Readonly<Record<string, numbe
     progress(`${index + 1} of ${users.length} mailboxes filled`);
   }
   const worker = await everpost.startWorker();
+  const pids = { worker: worker.pid, temporal: everpost.temporal.pid, postgres: postgresPid, mailServer: everpost.mailServerPid };
   const coldMs = await connectAll(context, everpost, users);
   progress(`on a worker that has just started: ${Math.round(coldMs)} ms`);
-  const taken: { readonly bare: number; readonly full: number }[] = [];
+  await untilPreviewed(context);
+  const taken: { readonly bare: number; readonly full: number; readonly previews: number }[] = [];
+  const cpu = new Map<string, number>();
   for (let round = 0; round < rounds; round += 1) {
     const begun = performance.now();
     for (const user of users) await runBareLoop(db, everpost.imapPort, user, { withContent: false });
     const bare = performance.now() - begun;
+    const before = cpuOf(pids);
     const full = await connectAll(context, everpost, users);
-    progress(`all live after ${Math.round(full)} ms; the bare loop took ${Math.round(bare)} ms`);
-    taken.push({ bare, full });
+    for (const [name, ms] of Object.entries(cpuOf(pids))) cpu.set(name, (cpu.get(name) ?? 0) + ms - (before[name] ?? 0));
+    // What comes behind the listing is no part of the figure, and must not be part of the next round's either.
+    await untilPreviewed(context);
+    const previews = performance.now() - begun - bare;
+    progress(`all live after ${Math.round(full)} ms, lines of preview after ${Math.round(previews)} ms; the bare loop took ${Math.round(bare)} ms`);
+    taken.push({ bare, full, previews });
   }
   await worker.stop();
   const middle = (values: readonly number[]) => Math.round(values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN);
@@ -43,8 +53,16 @@ async function run(context: BenchContext): Promise<Readonly<Record<string, numbe
     messages: users.length * messagesEach,
     allLiveMs: middle(taken.map(({ full }) => full)),
     afterStartMs: Math.round(coldMs),
+    allPreviewedMs: middle(taken.map(({ previews }) => previews)),
     bareLoopMs: middle(taken.map(({ bare }) => bare)),
+    ...Object.fromEntries([...cpu].map(([name, ms]) => [`${name}CpuMsPerMailbox`, Math.round(ms / rounds / users.length)])),
   };
+}
+
+/** Until every message that is to get a line of preview has it. */
+async function untilPreviewed({ db }: BenchContext): Promise<void> {
+  const isWaiting = () => db.selectFrom("messages").select("id").where("content_state", "=", "pending").limit(1).executeTakeFirst();
+  while ((await isWaiting()) !== undefined) await delay(50);
 }
 
 /** By API calls beside each other, as a product moves in. Live: listened to, and the first sync done. */

@@ -7,6 +7,11 @@ export function cpuMs(root: number): number {
   return [root, ...descendants(root)].reduce((sum, pid) => sum + ticksOf(pid), 0) * 10;
 }
 
+/** The same of several, by name. */
+export function cpuOf(pids: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+  return Object.fromEntries(Object.entries(pids).map(([name, pid]) => [name, cpuMs(pid)]));
+}
+
 /** The most memory that a process has held so far, in MB. */
 export function peakMb(pid: number): number {
   const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { Client, Connection } from "@temporalio/client";
 import { claimUser } from "../test/helpers/dovecot-server.ts";
-import { cpuMs } from "./costs.ts";
+import { cpuOf } from "./costs.ts";
 import type { BenchContext, Benchmark } from "./harness.ts";
 import { type BenchInstallation, startBenchInstallation } from "./installation.ts";
 import { untilLive } from "./live.ts";
@@ -87,10 +87,6 @@ async function connectAll(context: BenchContext, everpost: BenchInstallation, us
   const customer = await everpost.newCustomer();
   for (const user of users) await customer.connect(user);
   await untilLive(context, customer.id, users.length);
-}
-
-function cpuOf(pids: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
-  return Object.fromEntries(Object.entries(pids).map(([name, pid]) => [name, cpuMs(pid)]));
 }
 
 function residentMb(pid: number): number {

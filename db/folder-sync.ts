@@ -20,6 +20,8 @@ export interface SyncFolder {
   readonly cursor: SyncCursor | null;
   readonly historyCursor: SyncCursor | null;
   readonly importState: "pending" | "importing" | "complete";
+  /** Messages that its listing has brought so far. */
+  readonly importDone: number;
   readonly wasComplete: boolean;
   readonly generation: number;
   /** Since when a removal of most of it waits to be said again. */
@@ -43,6 +45,7 @@ export async function listSyncFolders(db: Connection, mailboxId: MailboxId): Pro
       "cursor",
       "history_cursor",
       "import_state",
+      "import_done",
       "was_complete",
       "generation",
       "writes",
@@ -62,6 +65,7 @@ export async function listSyncFolders(db: Connection, mailboxId: MailboxId): Pro
       cursor: row.cursor,
       historyCursor: row.history_cursor,
       importState: row.import_state,
+      importDone: row.import_done,
       wasComplete: row.was_complete,
       generation: row.generation,
       heldSince: row.held_since,

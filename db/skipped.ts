@@ -105,8 +105,8 @@ export async function hastenSkipped(db: ScopedConnection, mailboxId: MailboxId):
 }
 
 /** Of a folder that begins anew: its refs mean nothing any more. */
-export async function forgetAllSkipped(trx: Connection, folder: FolderId): Promise<void> {
-  await trx.deleteFrom("skipped_messages").where("folder_id", "=", folder).execute();
+export async function forgetAllSkipped(trx: Connection, folders: readonly FolderId[]): Promise<void> {
+  await trx.deleteFrom("skipped_messages").where("folder_id", "in", folders).execute();
 }
 
 /** What is shown at once: who skips more has another problem than single messages. */

@@ -101,7 +101,7 @@ async function storeChangePage(
       page.present !== undefined && (await isRemovalHeld(trx, folder, await countAbsent(trx, folder.id, page.present, folder.heldSince !== null)));
     await moveCursor(trx, owner, folder, page, isHeld);
     if (page.reset) {
-      await forgetAllSkipped(trx, folder.id);
+      await forgetAllSkipped(trx, [folder.id]);
       if (folder.cursor !== null) await recordEvents(trx, owner, [{ type: "mailbox.sync_reset", path: folder.path }]);
       return true;
     }
@@ -135,6 +135,52 @@ function areSettingsOf({ mailboxId, rules }: PageOwner) {
   return sql<boolean>`exists (
     select from mailboxes where id = ${mailboxId} and date_trunc('milliseconds', updated_at) = ${rules.settingsAt}
   )`;
+}
+
+/** A folder's first look: where its cursor and its listing begin. */
+export interface FirstLook {
+  readonly folder: SyncFolder;
+  readonly page: Pick<ChangePage, "cursor" | "historyCursor" | "total">;
+}
+
+/**
+ * Commits first looks, as many as there are in one transaction: nothing of the folders is on record that they could contradict. A folder that is empty,
+ * and always was, is listed with that. False where any folder is not as it was when it was read: nothing is stored.
+ */
+export async function storeFirstLooks(db: Database, owner: PageOwner, looks: readonly FirstLook[]): Promise<boolean> {
+  const rows = looks.map(({ folder, page }) => ({
+    id: folder.id,
+    writes: folder.writes,
+    generation: folder.generation,
+    cursor: page.cursor,
+    history_cursor: page.historyCursor ?? {},
+    total: page.total,
+    is_listed: page.historyCursor === undefined || (page.total === 0 && folder.generation === 0),
+  }));
+  try {
+    await db.transaction().execute(async (trx) => {
+      const { numAffectedRows } = await sql`
+        update folders f set cursor = l.cursor, total = l.total, checked_at = now(), problem = case when f.held_since is null then null else f.problem end,
+          generation = l.generation + 1, import_total = l.total, import_done = 0,
+          history_cursor = case when l.is_listed then null else l.history_cursor end,
+          import_state = case when l.is_listed then 'complete' else 'importing' end,
+          was_complete = f.was_complete or l.is_listed,
+          quiet_before = case when l.is_listed then null else f.quiet_before end
+        from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+          as l (id text, writes int, generation int, cursor jsonb, history_cursor jsonb, total int, is_listed boolean)
+        where f.id = l.id and f.cursor is null and f.writes = l.writes and f.generation = l.generation and ${areSettingsOf(owner)}
+      `.execute(trx);
+      if (numAffectedRows !== BigInt(rows.length)) throw new CursorMoved("a folder's first look was taken by somebody else");
+      await forgetAllSkipped(
+        trx,
+        rows.map(({ id }) => id),
+      );
+    });
+    return true;
+  } catch (error) {
+    if (error instanceof CursorMoved) return false;
+    throw error;
+  }
 }
 
 /**
@@ -283,7 +329,13 @@ async function lockAsRead(trx: Connection, owner: PageOwner, folder: SyncFolder)
 async function completeListing(trx: Connection, owner: PageOwner, folder: SyncFolder): Promise<void> {
   await trx
     .updateTable("folders")
-    .set((eb) => ({ import_state: "complete" as const, was_complete: true, import_total: eb.ref("import_done"), quiet_before: null }))
+    .set((eb) => ({
+      import_state: "complete" as const,
+      was_complete: true,
+      import_total: eb.ref("import_done"),
+      quiet_before: null,
+      ...(folder.heldSince === null ? { problem: null } : {}),
+    }))
     .where("id", "=", folder.id)
     .execute();
   if (folder.wasComplete && owner.rules?.keptFrom !== undefined) await forgetUnnamed(trx, folder, owner.rules.keptFrom);

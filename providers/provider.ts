@@ -33,6 +33,8 @@ export interface PageOptions {
   readonly isThorough?: boolean;
   /** History received well before this need not be listed; a provider that cannot tell without reading it lists it all the same. */
   readonly receivedFrom?: Date | undefined;
+  /** A page or two that somebody waits for: not worth a connection of their own. */
+  readonly isBrief?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 

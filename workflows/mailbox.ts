@@ -9,6 +9,7 @@ import {
   defineSignal,
   defineUpdate,
   isCancellation,
+  patched,
   setCurrentDetails,
   setHandler,
   TimeoutFailure,
@@ -251,13 +252,14 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
     const paths = isFull || isSearchDue(state) ? null : state.wakes.paths;
     state.wakes = { all: false, paths: [] };
     try {
-      if (!state.isOpen) await open();
+      const opened = state.isOpen ? undefined : await open();
       if (stop) return;
       if (state.tokenExpiresAt !== null && tokenDueAt(state.tokenExpiresAt) <= Date.now()) {
         const { tokenExpiresAt } = await providerActivities({ summary: "the access token is about to end" }).refreshToken(ref);
         state.tokenExpiresAt = tokenExpiresAt;
       }
-      await fetchAndTell(paths, isThorough);
+      if (opened === undefined) await fetchAndTell(paths, isThorough);
+      else await tell(opened, false);
       if (stop) return;
       if (!state.isWatched) await listen();
     } catch (error) {
@@ -273,18 +275,26 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
     return state.lastSuccessAt === null ? jitterOf(mailboxId) : 1;
   }
 
-  async function open(): Promise<void> {
+  /** Returns the first look, where opening took it. */
+  async function open(): Promise<FetchChangesResult | undefined> {
     const begun = reopenings;
-    const facts = await providerActivities({ summary: "log in, list folders" }).openMailbox(ref);
+    const wanted = patched("2026-11-first-look") ? { ...ref, firstLook: { dueFraction: firstFraction() } } : ref;
+    const facts = await providerActivities({ summary: "log in, list folders" }).openMailbox(wanted);
     if (facts.isGone) {
       stop = true;
-      return;
+      return undefined;
     }
     state.isOpen = begun === reopenings;
     state.pollEveryMs = facts.pollEveryMs;
     state.tokenExpiresAt = facts.tokenExpiresAt;
     state.isRealtime = facts.isRealtime ?? true;
     state.settlesAt = facts.settlesAt ?? null;
+    // Settings or credentials that came meanwhile want all of it done once more.
+    if (!("look" in facts) || !state.isOpen) return undefined;
+    state.isWatched = true;
+    state.imported += facts.imported;
+    note(facts.look, null);
+    return facts.look;
   }
 
   async function listen(): Promise<void> {
@@ -318,6 +328,12 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
   async function fetch(paths: readonly string[] | null, isThorough: boolean, summary: string): Promise<FetchChangesResult> {
     const due = paths === null ? { nextDueAt: dueAfter(Date.now(), state.pollEveryMs, firstFraction()) } : {};
     const result = await providerActivities({ summary, startToCloseTimeout: lookTimeout }).fetchChanges({ ...ref, paths, isThorough, ...due });
+    note(result, paths);
+    return result;
+  }
+
+  /** What a look says, in the state. */
+  function note(result: FetchChangesResult, paths: readonly string[] | null): void {
     if (result.isGone) stop = true;
     state.told += result.told ?? 0;
     if (result.progress !== undefined) state.progress = result.progress;
@@ -328,7 +344,6 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
     if (result.more) addWake(state, paths ?? []);
     if (result.lookAgainMs !== undefined) state.searchDueAt = Date.now() + result.lookAgainMs;
     else if (paths === null) state.searchDueAt = null;
-    return result;
   }
 
   async function tell(result: FetchChangesResult, isSearchComplete: boolean): Promise<void> {

@@ -72,8 +72,8 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
         { doing: "reading a folder's changes", signal },
         (client) => pullChanges(client, scope, cursor, page),
       ),
-    pullHistory: (scope, cursor, { signal, ...page }) =>
-      importing.run({ doing: "importing a folder", signal }, (client) => pullHistory(client, listings, scope, cursor, page)),
+    pullHistory: (scope, cursor, { signal, isBrief = false, ...page }) =>
+      (isBrief ? live : importing).run({ doing: "importing a folder", signal }, (client) => pullHistory(client, listings, scope, cursor, page)),
     countMessages: (scope, receivedFrom, signal) =>
       freer().run({ doing: "counting a folder", signal }, (client) => countMessages(client, scope, receivedFrom)),
     fetchMessages: (scope, cursor, refs, signal) =>

@@ -25,7 +25,7 @@ describe("trouble", () => {
 
     await open(mailbox.id);
     expect(await rowOf(mailbox.id)).toMatchObject({ status: "connected", problem: null });
-    expect(await typesOf(mailbox.id)).toEqual(["mailbox.connected", "mailbox.error", "mailbox.recovered"]);
+    expect(await typesOf(mailbox.id)).toEqual(["mailbox.connected", "mailbox.sync_completed", "mailbox.error", "mailbox.recovered"]);
   });
 
   it("that is no error yet shows on the row, is told to nobody, and goes with the next success", async () => {
@@ -37,7 +37,7 @@ describe("trouble", () => {
     expect(await rowOf(mailbox.id)).toMatchObject({ status: "connected", problem: { code: "unavailable" }, next_due_at: expect.any(Date) });
     await look(mailbox.id);
     expect((await rowOf(mailbox.id)).problem).toBeNull();
-    expect(await typesOf(mailbox.id)).toEqual(["mailbox.connected"]);
+    expect(await typesOf(mailbox.id)).toEqual(["mailbox.connected", "mailbox.sync_completed"]);
   });
 
   it("ends when the right password is stored: the next call uses it, though a connection with the old one is open", async () => {

@@ -1,6 +1,7 @@
 import { MockActivityEnvironment } from "@temporalio/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mailboxActivities } from "../../activities/mailboxes.ts";
+import { createPrecedence } from "../../activities/precedence.ts";
 import { saveCredentials } from "../../db/credentials.ts";
 import { unseal } from "../../db/secrets.ts";
 import { MailError } from "../../domain/errors.ts";
@@ -30,7 +31,7 @@ function rotatingProvider() {
       return { credentials: { refreshToken: `${refreshToken}'` }, expiresAt: new Date(Date.now() + 3_600_000) };
     },
   };
-  const activities = mailboxActivities({ ...engine.deps, getProvider: () => definition }, engine.sessions);
+  const activities = mailboxActivities({ ...engine.deps, getProvider: () => definition }, engine.sessions, createPrecedence());
   const refresh = (mailboxId: MailboxId): ReturnType<typeof activities.refreshToken> =>
     new MockActivityEnvironment().run(() => activities.refreshToken({ mailboxId }));
   return { used, refresh };

@@ -46,7 +46,16 @@ export async function fillMailbox(
     const messages = options.messages.filter((wanted) => wanted.folder === row.path).map(({ message }, i) => complete(message, i + 1));
     const folder = {
       ...{ id: row.id, path: row.path, role: row.role, cursor: null, historyCursor: {}, importState: "importing" as const },
-      ...{ wasComplete: false, generation: row.generation, writes: 0, quietBefore: null, heldSince: null, isHoldOver: false, isResting: false },
+      ...{
+        wasComplete: false,
+        importDone: 0,
+        generation: row.generation,
+        writes: 0,
+        quietBefore: null,
+        heldSince: null,
+        isHoldOver: false,
+        isResting: false,
+      },
     };
     await storeHistory(db, owner, folder, {}, { messages, skipped: [], cursor: {}, more: false });
   }

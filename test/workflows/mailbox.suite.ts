@@ -40,6 +40,39 @@ export function mailboxSuite(options: { readonly maxCachedWorkflows?: number }):
       expect(await mailbox.state()).toMatchObject({ isOpen: true, told: 3 });
     });
 
+    it("that opening took is not taken again: nothing is fetched, and nobody is asked to listen twice", async () => {
+      const look = { ...nothingNew, needsImport: true, progress: { folders: 2, foldersListed: 1, messages: 700, messagesListed: 200 } };
+      const mailbox = await bench.start({ openMailbox: async () => ({ ...facts, look, imported: 200, isListened: true }) });
+      await mailbox.live();
+      expect(mailbox.names()).toEqual(["describeMailbox", "openMailbox", "importHistory"]);
+      expect(mailbox.callsOf("openMailbox")).toEqual([{ mailboxId: mailbox.id, firstLook: { dueFraction: expect.any(Number) } }]);
+      expect(await mailbox.state()).toMatchObject({ isOpen: true, isWatched: true, imported: 200, lastSuccessAt: expect.any(Number) });
+    });
+
+    it("that opening took is judged and told like any other", async () => {
+      const look = { ...nothingNew, unsettled: 2 };
+      const mailbox = await bench.start({
+        openMailbox: async () => ({ ...facts, look, imported: 2, isListened: true }),
+        classifyMessages: async () => ({ told: 2, more: false }),
+      });
+      await mailbox.live();
+      expect(mailbox.names()).toEqual(["describeMailbox", "openMailbox", "classifyMessages", "actOnMessages"]);
+      expect(await mailbox.state()).toMatchObject({ told: 2 });
+    });
+
+    it("that opening took under settings that were replaced meanwhile is taken anew", async () => {
+      const attempt = gate();
+      const mailbox = await bench.start({
+        openMailbox: () => attempt.opened.then(() => ({ ...facts, look: nothingNew, imported: 0, isListened: true as const })),
+      });
+      await until(() => mailbox.callsOf("openMailbox").length === 1, "the opening");
+      await mailbox.handle.signal(settingsChangedSignal);
+      attempt.open();
+      await until(() => mailbox.callsOf("openMailbox").length === 2, "the second opening");
+      await mailbox.live();
+      expect(mailbox.callsOf("fetchChanges").length).toBeGreaterThan(0);
+    });
+
     it("judges until nothing is left to judge", async () => {
       let batches = 3;
       const mailbox = await bench.start({
