@@ -178,6 +178,7 @@ async function measureBurst({ context, everpost, receiver, worker }: PushBench):
   const pids = { Worker: worker.pid, Temporal: everpost.temporal.pid, Postgres: context.postgresPid, MailServer: everpost.mailServerPid };
   const costs = () => Object.entries(pids).map(([name, pid]) => [name, cpuMs(pid)] as const);
   const before = new Map(costs());
+  const actionsBefore = await everpost.countActions();
   const started = performance.now();
   let next = 0;
   const loop = async (lane: MailDelivery) => {
@@ -194,6 +195,7 @@ async function measureBurst({ context, everpost, receiver, worker }: PushBench):
   for (const lane of lanes) lane.close();
   await untilAllTold(sent);
   const cpu = costs().map(([name, ms]) => [`burst${name}CpuMsPerMessage`, Math.round(((ms - (before.get(name) ?? 0)) / count) * 100) / 100]);
+  const actions = (await everpost.countActions()) - actionsBefore;
   // What is told twice may come late.
   await delay(5_000);
   const messages = [...sent.values()];
@@ -206,6 +208,7 @@ async function measureBurst({ context, everpost, receiver, worker }: PushBench):
     burstP50Ms: percentile(times, 0.5),
     burstP95Ms: percentile(times, 0.95),
     burstLastMs: Math.round(Math.max(...times)),
+    burstActionsPerMessage: Math.round((actions / count) * 100) / 100,
     ...Object.fromEntries(cpu),
   };
 }
