@@ -23,4 +23,5 @@ RUN install -d -o node -g node -m 700 /var/lib/everpost/blobs
 USER node
 EXPOSE 3000
 # Node itself is process 1 and gets the signals; each program drains on SIGTERM.
-CMD ["node", "api/server.ts"]
+# As in embedded/entry-point.ts: the heap follows what lives.
+CMD ["node", "--max-semi-space-size=8", "--heap-growing-percent=40", "api/server.ts"]
