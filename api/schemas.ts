@@ -33,7 +33,16 @@ export function idParams<Kind extends IdKind>(kind: Kind) {
 }
 
 /** An instant with its zone (RFC 3339), kept in UTC. */
-export const instantSchema = z.iso.datetime({ offset: true }).transform((text) => new Date(text).toISOString());
+export const instantSchema = z.iso
+  .datetime({ offset: true })
+  .refine((text) => isKept(new Date(text)), "an instant between the years 1 and 9999")
+  .transform((text) => new Date(text).toISOString());
+
+/** PostgreSQL knows no year 0, and years of five digits are written otherwise there. An offset may lead into either. */
+function isKept(instant: Date): boolean {
+  const year = instant.getUTCFullYear();
+  return year >= 1 && year <= 9_999;
+}
 
 /** An instant as responses carry it: UTC. */
 export const instantOut = z.iso.datetime();
