@@ -40,7 +40,7 @@ export const exportRoutes = [
         folderId: idSchema("folder").optional().describe("Only what lies in this folder."),
         cursor: idSchema("message").optional().describe("Begins with this message."),
       }),
-      contentType: Object.values(formats).map(({ contentType }) => contentType),
+      contentType: "application/octet-stream",
       problems: ["service_unavailable"],
       mailProblems: Object.keys(catalogue) as MailErrorCode[],
     },

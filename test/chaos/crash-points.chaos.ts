@@ -1,11 +1,12 @@
 import { readdirSync } from "node:fs";
 import { ImapFlow } from "imapflow";
 import { sql } from "kysely";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import type { ConnectedMailbox } from "../e2e/installation.ts";
 import { deliverNew, type MailUser, seedHistory } from "../e2e/mail.ts";
 import { until } from "../helpers/wait.ts";
 import { startReceiver } from "../webhooks/receiver.ts";
+import { toured } from "./proofs.ts";
 import { startTour, type Tour } from "./tour.ts";
 
 /** A process dies some dozen times before a mailbox is live, and each time it is up to half a minute until somebody notices. */
@@ -148,9 +149,10 @@ const stops: Readonly<Record<string, Stop>> = {
     let answers = 0;
     const receiver = await startReceiver((_, response) => {
       answers += 1;
-      if (answers <= 2) response.writeHead(500).end();
+      if (answers === 1) response.writeHead(500).end();
     });
     const gone = await startReceiver((_, response) => void response.writeHead(410).end());
+    onTestFinished(async () => void (await Promise.all([receiver.close(), gone.close()])));
     const filter = { eventTypes: ["webhook.test"] };
     const { body: endpoint } = await tour.ask("POST", "/v1/webhook-endpoints", { url: receiver.url, ...filter });
     const { body: refusing } = await tour.ask("POST", "/v1/webhook-endpoints", { url: gone.url, ...filter });
@@ -164,7 +166,7 @@ const stops: Readonly<Record<string, Stop>> = {
       "the endpoint that is gone to be disabled",
       patienceMs,
     );
-    await until(() => receiver.received.length > 2, "the test event to arrive", patienceMs);
+    await until(() => receiver.received.length > 1, "the test event to arrive", patienceMs);
     await tour.ask("POST", `${at(endpoint.id)}/replay`, { eventId: test.eventId });
     await tour.ask("POST", `${at(refusing.id)}/enable`);
     await tour.ask("DELETE", at(refusing.id));
@@ -179,7 +181,6 @@ const stops: Readonly<Record<string, Stop>> = {
       `.execute(tour.installation.db);
       const counts = rows.map(({ kind, count }) => `${kind} ${count}`).join(", ");
       const ids = new Set(receiver.received.map(({ headers }) => headers["webhook-id"]));
-      await Promise.all([receiver.close(), gone.close()]);
       return [
         ...(counts === "endpoints 1, deliveries 2, waiting 0, keys 1" ? [] : [`there are ${counts}`]),
         ...(ids.size === 1 ? [] : [`one event arrived as ${ids.size} events`]),
@@ -196,8 +197,10 @@ test("a process that dies between any effect and its record loses nothing and do
   await tour.installation.untilAllTold(patienceMs);
   tour.disarm();
   const faults: string[] = [];
-  for (const [name, check] of checks) faults.push(...(await check()).map((fault) => `${name}: ${fault}`));
+  for (const [name, check] of checks) faults.push(...(await settled(check)).map((fault) => `${name}: ${fault}`));
   faults.push(...(await strayBlobs(tour)));
+  const reached = tour.reached();
+  faults.push(...toured.filter((place) => !reached.has(place)).map((place) => `no process came by ${place}: it has no crash point any more`));
   const died = tour.died();
 
   task.meta.chaos = {
@@ -213,6 +216,17 @@ test("a process that dies between any effect and its record loses nothing and do
   };
   expect(faults).toEqual([]);
 });
+
+/** What an attempt that died had under way is taken up after its heartbeat, its pause, or by housekeeping. */
+async function settled(check: () => Promise<readonly string[]>): Promise<readonly string[]> {
+  let faults: readonly string[] = [];
+  const isRight = async () => {
+    faults = await check();
+    return faults.length === 0;
+  };
+  await until(isRight, "nothing to be wrong", 240_000).catch(() => {});
+  return faults;
+}
 
 /** Files in the blob store that no row knows of, neither as kept nor as to be removed. */
 async function strayBlobs({ blobs, installation }: Tour): Promise<readonly string[]> {
