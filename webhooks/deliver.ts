@@ -146,6 +146,7 @@ function isRefusal(error: unknown): boolean {
 function describe(error: unknown): string {
   if (error instanceof MailError) return "the host name was not found";
   if (error instanceof errors.HeadersTimeoutError || error instanceof errors.ConnectTimeoutError) return "no answer in time";
+  if (error instanceof errors.HTTPParserError) return "the answer is not HTTP";
   const code = error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
   return connectionErrors[code] ?? (code === "" ? "the connection failed" : `the connection failed (${code})`);
 }
@@ -154,6 +155,7 @@ const connectionErrors: Readonly<Record<string, string>> = {
   ECONNREFUSED: "the connection was refused",
   ECONNRESET: "the connection was closed",
   UND_ERR_SOCKET: "the connection was closed",
+  UND_ERR_HEADERS_OVERFLOW: "the answer's headers are too large",
   EHOSTUNREACH: "the host is not reachable",
   ENETUNREACH: "the host is not reachable",
   ETIMEDOUT: "no answer in time",

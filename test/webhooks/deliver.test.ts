@@ -1,7 +1,11 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
 import { createHostResolver } from "../../network/resolve-host.ts";
 import { createDeliverer, type Deliverer, type DelivererOptions } from "../../webhooks/deliver.ts";
 import { newSigningSecret } from "../../webhooks/sign.ts";
+import { until } from "../helpers/wait.ts";
 import { hang, isSignedBy, type Receiver, selfSigned, startReceiver } from "./receiver.ts";
 
 const loopback = createHostResolver({ allowPrivateNetworks: ["127.0.0.0/8"] });
@@ -186,5 +190,82 @@ describe("createDeliverer", () => {
       kind: "retry",
       error: "the host name was not found",
     });
+  });
+});
+
+describe("a receiver that means harm", () => {
+  /** Says what it likes on a bare socket as soon as it is asked. */
+  async function bareReceiver(answer: (socket: Socket) => unknown) {
+    const sockets = new Set<Socket>();
+    const server = createServer((socket) => {
+      sockets.add(socket.on("error", () => {}));
+      socket.on("close", () => sockets.delete(socket)).resume();
+      answer(socket);
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    return {
+      port: (server.address() as AddressInfo).port,
+      connections: (): number => sockets.size,
+      async [Symbol.asyncDispose]() {
+        for (const socket of sockets) socket.destroy();
+        await new Promise((resolve) => server.close(resolve));
+      },
+    };
+  }
+
+  const drip = (text: string, everyMs: number) => (socket: Socket) => {
+    let at = 0;
+    const timer = setInterval(() => socket.write(text[at++ % text.length] ?? ""), everyMs);
+    socket.on("close", () => clearInterval(timer));
+  };
+  const pour = (head: string, again: string) => (socket: Socket) => {
+    socket.write(head);
+    const more = () => {
+      while (!socket.destroyed && socket.write(again));
+    };
+    socket.on("drain", more);
+    more();
+  };
+  const ok = "HTTP/1.1 200 OK\r\n";
+
+  const slowBody = (socket: Socket) => {
+    socket.write(`${ok}Content-Length: 9999\r\n\r\n`);
+    drip("x", 20)(socket);
+  };
+  const bomb = gzipSync(Buffer.alloc(50_000_000));
+
+  it.each<readonly [string, (socket: Socket) => unknown, string, string]>([
+    ["closes at once", (socket: Socket) => void socket.resetAndDestroy(), "retry", "http"],
+    ["never speaks", () => {}, "retry", "http"],
+    ["never ends its TLS", () => {}, "retry", "https"],
+    ["speaks something else where TLS is", (socket: Socket) => void socket.write("220 ready\r\n"), "retry", "https"],
+    ["speaks something else", (socket: Socket) => void socket.write("* OK IMAP4rev1 ready\r\n"), "retry", "http"],
+    ["answers a byte at a time", drip(`${ok}X-A: ${"a".repeat(10_000)}`, 20), "retry", "http"],
+    ["has a header of 100 kB", (socket: Socket) => void socket.write(`${ok}X-A: ${"a".repeat(100_000)}\r\n\r\n`), "retry", "http"],
+    ["never ends its headers", pour(ok, "X-A: b\r\n".repeat(1_000)), "retry", "http"],
+    ["never ends to say that one should go on", pour("", "HTTP/1.1 102 Processing\r\n\r\n".repeat(100)), "retry", "http"],
+    ["never ends its body", pour(`${ok}\r\n`, "x".repeat(65_536)), "delivered", "http"],
+    ["never ends its chunks", pour(`${ok}Transfer-Encoding: chunked\r\n\r\n`, `8000\r\n${"x".repeat(32_768)}\r\n`), "delivered", "http"],
+    ["sends a body a byte at a time", slowBody, "delivered", "http"],
+    [
+      "sends a bomb",
+      (socket: Socket) =>
+        void socket.write(Buffer.concat([Buffer.from(`${ok}Content-Encoding: gzip\r\nContent-Length: ${bomb.length}\r\n\r\n`), bomb])),
+      "delivered",
+      "http",
+    ],
+    ["says it has a terabyte", (socket: Socket) => void socket.write(`${ok}Content-Length: 1099511627776\r\n\r\nx`), "delivered", "http"],
+  ])("%s: it is over in time, in little memory, and told in our own words", async (_what, answer, kind, scheme) => {
+    await using receiver = await bareReceiver(answer);
+    const before = process.memoryUsage.rss();
+    const startedAt = performance.now();
+    const outcome = await deliverer({ timeoutMs: 1_500 }).deliver(post({ url: `${scheme}://127.0.0.1:${receiver.port}/` }));
+    expect(outcome).toMatchObject({ kind });
+    expect(performance.now() - startedAt).toBeLessThan(10_000);
+    expect(process.memoryUsage.rss() - before).toBeLessThan(150_000_000);
+    expect(outcome.error ?? "").toMatch(
+      /^(|the connection (was closed|failed \([A-Z_0-9]+\))|the answer is not HTTP|the answer's headers are too large|no answer (in time|within 1\.5 s))$/,
+    );
+    await until(() => receiver.connections() === 0, "the connection to be given up");
   });
 });
