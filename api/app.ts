@@ -9,7 +9,7 @@ import { createRateLimit } from "./rate-limit.ts";
 import { beginNotes, notesOf } from "./request-notes.ts";
 import type { Route } from "./route.ts";
 import { routes as allRoutes } from "./routes/index.ts";
-import { serve } from "./serve.ts";
+import { sendJson, serve } from "./serve.ts";
 
 /** The API as an Express app that listens to nothing. */
 export function createApp(deps: ApiDeps, routes: readonly Route[] = allRoutes): Express {
@@ -98,9 +98,8 @@ function answerProblem({ log }: ApiDeps): ErrorRequestHandler {
       return;
     }
     response.status(status).set(headers).set({ "Content-Type": "application/problem+json", "Cache-Control": "no-store" });
-    const text = Buffer.from(JSON.stringify(body));
-    if (request.complete || !hasBody(request)) response.send(text);
-    else answerUnread(request, response, text);
+    if (request.complete || !hasBody(request)) sendJson(response, body);
+    else answerUnread(request, response, Buffer.from(JSON.stringify(body)));
   };
 }
 

@@ -11,10 +11,12 @@ export interface IdempotentRequest extends IdempotencyId {
   readonly requestId: string;
 }
 
+export const idempotencyKeyPattern = /^[\x21-\x7e]{1,255}$/;
+
 /** The header's value if it is one we take; undefined if there is none. */
 export function readIdempotencyKey(header: string | undefined): string | undefined {
   if (header === undefined) return undefined;
-  if (/^[\x21-\x7e]{1,255}$/.test(header)) return header;
+  if (idempotencyKeyPattern.test(header)) return header;
   throw invalid({ in: "header", pointer: "#/Idempotency-Key", detail: "1 to 255 visible ASCII characters" });
 }
 

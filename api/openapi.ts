@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { catalogue } from "../domain/errors.ts";
 import { type ApiErrorCode, apiProblems, problemTypes } from "./errors.ts";
+import { idempotencyKeyPattern } from "./idempotency.ts";
 import type { Route } from "./route.ts";
+import { idPattern } from "./schemas.ts";
 import { successStatus } from "./serve.ts";
 
 type Json = { readonly [member: string]: unknown };
@@ -42,7 +44,8 @@ export function createDocument(routes: readonly Route[]): Json {
 const description = `Every request carries an access key: \`Authorization: Bearer evp_…\`. Administrators act for a customer with the header \`Everpost-Customer\`.
 
 Errors are problem+json (RFC 9457) with a stable \`type\`, a \`cause\` and a \`fix\`. A POST with an \`Idempotency-Key\` is carried out once: the same key and body
-get the same answer for 24 hours. Listings are paged by \`cursor\`; \`nextCursor\` is null on the last page. Members that are not known are an error.`;
+get the same answer for 24 hours. Listings are paged by \`cursor\`; \`nextCursor\` is null on the last page. Members that are not known are an error.
+No text holds U+0000 or half a surrogate pair; lengths are counted in UTF-16 units, and names are trimmed before they are.`;
 
 const problemSchema = z.strictObject({
   type: z.url().describe(`Stable name of the kind of problem, under ${problemTypes}.`),
@@ -130,7 +133,7 @@ function headerParameters({ auth, method }: Route): readonly Json[] {
             in: "header",
             required: false,
             description: "For administrators: whom this is for.",
-            schema: { type: "string" },
+            schema: { type: "string", pattern: idPattern("customer") },
           },
         ]
       : []),
@@ -141,7 +144,7 @@ function headerParameters({ auth, method }: Route): readonly Json[] {
             in: "header",
             required: false,
             description: "Carries the request out once.",
-            schema: { type: "string", maxLength: 255 },
+            schema: { type: "string", pattern: idempotencyKeyPattern.source },
           },
         ]
       : []),
@@ -151,9 +154,9 @@ function headerParameters({ auth, method }: Route): readonly Json[] {
 function success(route: Route, components: Map<string, Json>): Json {
   const content =
     route.response !== undefined
-      ? { [route.contentType ?? "application/json"]: { schema: toSchema(route.response, "output", components) } }
+      ? { "application/json": { schema: toSchema(route.response, "output", components) } }
       : route.contentType !== undefined
-        ? { [route.contentType]: { schema: { type: "string" } } }
+        ? Object.fromEntries([route.contentType].flat().map((type) => [type, { schema: { type: "string" } }]))
         : undefined;
   const limits = "public" in route.auth ? {} : { RateLimit: headerRef("RateLimit"), "RateLimit-Policy": headerRef("RateLimitPolicy") };
   const replay = route.method === "post" && !("public" in route.auth) ? { "Idempotency-Replayed": headerRef("IdempotencyReplayed") } : {};
@@ -187,10 +190,10 @@ function problemResponses(route: Route): Json {
 }
 
 function problemCodes(route: Route): readonly ApiErrorCode[] {
-  // Members of query and body that are not known are refused also where none are.
-  const codes: ApiErrorCode[] = ["internal_error", "validation_failed", "headers_too_large", "request_timeout", ...(route.problems ?? [])];
+  // Members of query and body that are not known are refused also where none are; so a body is read also where none is wanted.
+  const read = ["validation_failed", "malformed_json", "payload_too_large", "unsupported_media_type"] as const;
+  const codes: ApiErrorCode[] = ["internal_error", ...read, "headers_too_large", "request_timeout", ...(route.problems ?? [])];
   if (route.params !== undefined) codes.push("not_found");
-  if (route.method !== "get") codes.push("malformed_json", "payload_too_large", "unsupported_media_type");
   if ("public" in route.auth) return codes;
   codes.push("unauthorized", "rate_limited", "service_unavailable");
   if (route.method === "post") codes.push("idempotency_in_flight", "idempotency_mismatch");
@@ -205,7 +208,7 @@ function problemCodes(route: Route): readonly ApiErrorCode[] {
 
 /** JSON Schema 2020-12, which OpenAPI 3.1 takes as it is; named parts move to the components. */
 function toSchema(schema: z.ZodType, io: "input" | "output", components: Map<string, Json>): Json {
-  const { $schema: _dialect, $defs: definitions, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: "any" }) as Json;
+  const { $schema: _dialect, $defs: definitions, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: "any", override: showDefault }) as Json;
   for (const [name, definition] of Object.entries((definitions as Record<string, Json> | undefined) ?? {})) {
     const { id: _id, ...content } = definition;
     components.set(name, relocate(content) as Json);
@@ -214,6 +217,12 @@ function toSchema(schema: z.ZodType, io: "input" | "output", components: Map<str
   if (typeof id !== "string") return relocate(content) as Json;
   components.set(id, relocate(content) as Json);
   return { $ref: `#/components/schemas/${id}` };
+}
+
+/** zod leaves out the default of what is transformed on its way in. */
+function showDefault({ zodSchema, jsonSchema }: { readonly zodSchema: z.core.$ZodTypes; readonly jsonSchema: z.core.JSONSchema.BaseSchema }): void {
+  const { def } = zodSchema._zod;
+  if (def.type === "default" && def.defaultValue !== undefined) jsonSchema.default = JSON.parse(JSON.stringify(def.defaultValue));
 }
 
 function relocate(value: unknown): unknown {

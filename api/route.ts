@@ -68,8 +68,8 @@ interface Description {
   readonly responseDescription?: string;
   /** Further statuses with the same body as a success. */
   readonly otherStatuses?: readonly number[];
-  /** A success that is no JSON: `text/event-stream`, `text/html`. */
-  readonly contentType?: string;
+  /** A success that is no JSON: `text/event-stream`, one of several, or any for whatever a sender called it. */
+  readonly contentType?: string | readonly string[];
   /** Problems this route may answer besides those that its kind always may. */
   readonly problems?: readonly ApiErrorCode[];
   /** What a mail server, or the network in front of it, may have caused. */

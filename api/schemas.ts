@@ -3,13 +3,28 @@ import type { Page, PageCursor, PageRequest } from "../db/pages.ts";
 import { type Id, type IdKind, idPrefixes, isId } from "../domain/ids.ts";
 import { invalid } from "./errors.ts";
 
+export function idPattern(kind: IdKind): string {
+  return `^${idPrefixes[kind]}_[1-9A-HJ-NP-Za-km-z]{10,40}$`;
+}
+
 /** An id of this kind. One of another shape is a fault of the request. */
 export function idSchema<Kind extends IdKind>(kind: Kind): z.ZodType<Id<Kind>, Id<Kind>> {
-  const pattern = new RegExp(`^${idPrefixes[kind]}_[1-9A-HJ-NP-Za-km-z]{10,40}$`);
   return z
     .string()
-    .regex(pattern, `an id that begins with ${idPrefixes[kind]}_`)
+    .regex(new RegExp(idPattern(kind)), `an id that begins with ${idPrefixes[kind]}_`)
     .meta({ examples: [`${idPrefixes[kind]}_1CbWqaK3zvYyZ9rNbX1pQ4`] }) as unknown as z.ZodType<Id<Kind>, Id<Kind>>;
+}
+
+/** Some of these names, by comma. */
+export function namesSchema<Name extends string>(names: readonly Name[]) {
+  const name = `(?:${names.map((text) => text.replaceAll(".", "\\.")).join("|")})`;
+  return z
+    .string()
+    .regex(new RegExp(`^ *${name}(?: *, *${name})* *$`), `some of ${names.join(", ")}, by comma`)
+    .transform((text) => {
+      const wanted = text.split(",").map((part) => part.trim());
+      return names.filter((known) => wanted.includes(known));
+    });
 }
 
 /** `{id}` of a path. */
@@ -18,14 +33,32 @@ export function idParams<Kind extends IdKind>(kind: Kind) {
 }
 
 /** An instant with its zone (RFC 3339), kept in UTC. */
-export const instantSchema = z.iso.datetime({ offset: true }).transform((text) => new Date(text).toISOString());
+export const instantSchema = z.iso
+  .datetime({ offset: true })
+  .refine((text) => isKept(new Date(text)), "an instant between the years 1 and 9999")
+  .transform((text) => new Date(text).toISOString());
+
+/** PostgreSQL knows no year 0, and years of five digits are written otherwise there. An offset may lead into either. */
+function isKept(instant: Date): boolean {
+  const year = instant.getUTCFullYear();
+  return year >= 1 && year <= 9_999;
+}
 
 /** An instant as responses carry it: UTC. */
 export const instantOut = z.iso.datetime();
 
+/**
+ * How many rows at most, in decimal digits: `Number` would take `0x10`, `1e2` and nothing at all as well, and the document says that this is an integer.
+ */
+export function pageLimit(max: number, preset: number) {
+  const digits = z.string().refine((text) => /^\d{1,9}$/.test(text), "a whole number");
+  const limit = digits.transform(Number).pipe(z.number().min(1).max(max)).default(preset);
+  return limit.meta({ type: "integer", minimum: 1, maximum: max });
+}
+
 /** The two members of every listing's query; spread them into its strict object. */
 export const pageQuery = {
-  limit: z.coerce.number().int().min(1).max(200).default(50).describe("How many at most."),
+  limit: pageLimit(200, 50).describe("How many at most."),
   cursor: z.string().max(500).optional().describe("Where to go on: `nextCursor` of the page before."),
 };
 

@@ -106,8 +106,14 @@ export function successStatus(route: Route): number {
   return route.status ?? (route.response === undefined && route.contentType === undefined ? 204 : 200);
 }
 
+/** Whole, whatever the client says that it has already: `If-None-Match: *` would make Express answer 304 to what no cache keeps. */
+export function sendJson(response: Response, body: unknown): void {
+  const bytes = Buffer.from(JSON.stringify(body));
+  response.set("Content-Length", String(bytes.length)).end(bytes);
+}
+
 function send(response: Response, { status, headers, body }: StoredAnswer): void {
   response.status(status).set(headers);
   if (body === undefined) response.end();
-  else response.send(Buffer.from(JSON.stringify(body)));
+  else sendJson(response, body);
 }

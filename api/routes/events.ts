@@ -13,7 +13,7 @@ import { toldEvent } from "../../webhooks/payload.ts";
 import { invalid, notFound } from "../errors.ts";
 import { eventStreamsOf } from "../event-streams.ts";
 import { answered, route } from "../route.ts";
-import { idParams, idSchema, instantOut } from "../schemas.ts";
+import { idParams, idSchema, instantOut, namesSchema, pageLimit } from "../schemas.ts";
 
 const eventSchema = z
   .strictObject({
@@ -27,14 +27,10 @@ const eventSchema = z
   })
   .meta({ id: "Event" });
 
-const typesSchema = z
-  .string()
-  .max(1_000)
-  .transform((text) => text.split(","))
-  .pipe(z.array(z.enum(eventTypes)))
-  .describe("Event types, separated by commas; all if left out.");
-
-const filterQuery = { types: typesSchema.optional(), mailboxId: idSchema("mailbox").optional() };
+const filterQuery = {
+  types: namesSchema(eventTypes).optional().describe("Event types, separated by commas; all if left out."),
+  mailboxId: idSchema("mailbox").optional(),
+};
 const after = z.string().max(100).optional();
 
 const tags = ["Events"];
@@ -55,7 +51,7 @@ export const eventRoutes = [
       query: z.strictObject({
         ...filterQuery,
         after: after.describe("Where to go on: the last `nextCursor`."),
-        limit: z.coerce.number().int().min(1).max(500).default(100),
+        limit: pageLimit(500, 100),
       }),
       response: z.strictObject({
         data: z.array(eventSchema),

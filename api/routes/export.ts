@@ -40,7 +40,7 @@ export const exportRoutes = [
         folderId: idSchema("folder").optional().describe("Only what lies in this folder."),
         cursor: idSchema("message").optional().describe("Begins with this message."),
       }),
-      contentType: "application/octet-stream",
+      contentType: Object.values(formats).map(({ contentType }) => contentType),
       problems: ["service_unavailable"],
       mailProblems: Object.keys(catalogue) as MailErrorCode[],
     },

@@ -7,7 +7,7 @@ import { messageContent } from "../message-content.ts";
 import { listedAttachmentSchema } from "../message-schema.ts";
 import { readMessageText } from "../message-text.ts";
 import { answered, route } from "../route.ts";
-import { idParams, idSchema } from "../schemas.ts";
+import { idParams, idSchema, namesSchema } from "../schemas.ts";
 import { sendContent } from "../send-content.ts";
 import { attachmentContent } from "../wrapped-attachments.ts";
 
@@ -24,17 +24,8 @@ const partSchema = z
 
 const textFormats = ["plain", "html", "sanitizedHtml", "reply"] as const;
 
-const formatsSchema = z
-  .string()
-  .default("plain,reply")
-  .transform((text, context) => {
-    const names = text.split(",").map((name) => name.trim());
-    const known = textFormats.filter((format) => names.includes(format));
-    if (names.some((name) => !known.some((format) => format === name))) {
-      context.addIssue({ code: "custom", message: `some of ${textFormats.join(", ")}, by comma` });
-    }
-    return known;
-  })
+const formatsSchema = namesSchema(textFormats)
+  .prefault("plain,reply")
   .meta({ examples: ["plain,reply", "sanitizedHtml"] });
 
 const messageTextSchema = z
@@ -120,7 +111,7 @@ export const messageContentRoutes = [
       tags,
       auth,
       params: z.strictObject({ id: idSchema("message"), part: partSchema }),
-      contentType: "application/octet-stream",
+      contentType: "*/*",
       otherStatuses: [206],
       problems,
       mailProblems,

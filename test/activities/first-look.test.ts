@@ -1,7 +1,10 @@
+import { MockActivityEnvironment } from "@temporalio/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createActivities } from "../../activities/index.ts";
 import { MailError } from "../../domain/errors.ts";
 import type { MailboxId } from "../../domain/ids.ts";
-import { type Engine, startEngine } from "./engine.ts";
+import { createSessions } from "../../sessions/sessions.ts";
+import { type Engine, startEngine, testKeyRing } from "./engine.ts";
 import { addMemoryMailbox, eventsOf, fetchAndTell, mail, memoryMail, onServer, placesOf, toldOf } from "./syncing.ts";
 
 let engine: Engine;
@@ -98,5 +101,36 @@ describe("a mailbox that is opened for the first time, with its first look", () 
     folder.failure = new MailError("permission_denied", { doing: "selecting a folder" });
     expect(await openWhole(id)).not.toHaveProperty("look");
     expect(await rowOf(id)).toMatchObject({ status: "connected" });
+  });
+});
+
+describe("a message that is removed between its page of history and its commit", () => {
+  it("does not stay where a live look has taken it off the count meanwhile", async () => {
+    const { id, server } = await addMemoryMailbox(engine);
+    const ref = server.append("INBOX", memoryMail(1));
+    server.append("INBOX", memoryMail(2));
+    await engine.run((run) => run.openMailbox({ mailboxId: id }));
+    const sessions = createSessions({
+      ...{ keyRing: testKeyRing, resolveHost: engine.deps.resolveHost },
+      slots: { take: async () => () => {}, onWanted: () => {}, close: async () => {} },
+      getProvider: (kind) => {
+        const definition = engine.deps.getProvider(kind);
+        const open: typeof definition.open = (...args) => {
+          const provider = definition.open(...args);
+          const pullHistory: typeof provider.pullHistory = async (...asked) => {
+            const page = await provider.pullHistory(...asked);
+            server.expunge("INBOX", [ref]);
+            await fetchAndTell(engine, id);
+            return page;
+          };
+          return { ...provider, pullHistory };
+        };
+        return { ...definition, open };
+      },
+    });
+    const activities = createActivities(engine.deps, sessions);
+    await new MockActivityEnvironment().run(() => activities.importHistory({ mailboxId: id }));
+    await sessions.closeAll();
+    expect(await placesOf(engine, id)).toEqual({ INBOX: ["2"] });
   });
 });

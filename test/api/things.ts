@@ -1,10 +1,12 @@
 import { createAccessKey } from "../../db/access-keys.ts";
+import { recordAudit } from "../../db/audit-log.ts";
 import { saveCredentials } from "../../db/credentials.ts";
 import { newId } from "../../db/ids.ts";
 import { insertMessageAction } from "../../db/message-actions.ts";
 import { scopedTo } from "../../db/scope.ts";
 import { seal } from "../../db/secrets.ts";
 import type { CustomerId, MailboxId } from "../../domain/ids.ts";
+import { toTermVector } from "../../domain/search-terms.ts";
 import { defaultSyncSettings } from "../../domain/sync-settings.ts";
 import type { Api } from "./api.ts";
 
@@ -59,6 +61,7 @@ export async function makeThings({ db, config }: Api, customerId: CustomerId): P
       unseen: 1,
     })
     .execute();
+  const receivedAt = "2026-11-01T10:00:01.000Z";
   const envelope = {
     messageId: "<1@example.com>",
     inReplyTo: null,
@@ -83,7 +86,7 @@ export async function makeThings({ db, config }: Api, customerId: CustomerId): P
       subject: envelope.subject,
       flags: ["seen"],
       size_bytes: 1234,
-      received_at: "2026-11-01T10:00:01.000Z",
+      received_at: receivedAt,
       attachments: "[]",
       snippet: "Hello Ann",
       direction: "incoming",
@@ -91,12 +94,10 @@ export async function makeThings({ db, config }: Api, customerId: CustomerId): P
       main_folder_id: folderId,
       main_ref: "7",
       state: "settled",
+      terms: toTermVector(customerId, { mailboxId, receivedAt, envelope, attachments: [], traits: [], snippet: "Hello Ann", text: null }),
     })
     .execute();
-  await db
-    .insertInto("threads")
-    .values({ id: threadId, customer_id: customerId, mailbox_id: mailboxId, last_at: "2026-11-01T10:00:01.000Z" })
-    .execute();
+  await db.insertInto("threads").values({ id: threadId, customer_id: customerId, mailbox_id: mailboxId, last_at: receivedAt }).execute();
   await db
     .insertInto("message_locations")
     .values({ folder_id: folderId, ref: "7", message_id: messageId, customer_id: customerId, mailbox_id: mailboxId, flags: ["seen"], generation: 0 })
@@ -128,6 +129,7 @@ export async function makeThings({ db, config }: Api, customerId: CustomerId): P
   const actionId = newId("messageAction");
   const action = { id: actionId, customerId, mailboxId, action: { type: "setFlags", add: ["seen"], remove: [] }, whenAway: "queue" } as const;
   await insertMessageAction(scopedTo(db, { customerId, mailboxId: null }), action, [{ messageId, mailboxId, state: "queued", problem: null }]);
+  await recordAudit(db, { customerId, mailboxId, actor: "system", action: "mailbox.created", target: mailboxId, requestId: "req_1" });
   const { row } = await createAccessKey(db, { customerId, role: "customer", name: "other", scopes: [] });
   return {
     mailboxes: mailboxId,

@@ -172,8 +172,7 @@ describe("a page", () => {
   test.each(listings)("of %s has a limit within bounds and a cursor of its own", async (path) => {
     for (const limit of ["0", "-1", "201", "1.5", "NaN", "1e9", "0x10", "ten", "", "%00", "99999999999999999999"]) {
       const answer = await get(`${path}?limit=${limit}`);
-      if (limit === "0x10") expect([200, 400]).toContain(answer.status);
-      else expectRefusal(answer);
+      expectRefusal(answer);
     }
     const forged = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
     const id = annsThings.mailboxes;

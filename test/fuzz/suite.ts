@@ -1,0 +1,48 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type FuzzReport, fuzz, neverDone, printReport } from "./fuzz.ts";
+import { startWorld, type World } from "./world.ts";
+
+/** What holds after so many requests of every kind. FUZZ_SEED and FUZZ_REQUESTS say it otherwise. */
+export function fuzzSuite(preset: { readonly seed: number; readonly requests: number; readonly timeoutMs: number }): void {
+  const seed = Number(process.env.FUZZ_SEED ?? preset.seed);
+  const requests = Number(process.env.FUZZ_REQUESTS ?? preset.requests);
+
+  let world: World;
+  let report: FuzzReport;
+  beforeAll(async () => {
+    world = await startWorld();
+    report = await fuzz(world, { seed, requests });
+    if (report.findings.length > 0 || requests > 2_000) printReport(report);
+  }, preset.timeoutMs);
+  afterAll(() => world?.[Symbol.asyncDispose]());
+
+  test("every answer is one that the document describes, whatever was sent", () => {
+    expect(report.findings.map(({ operation, fault, curl }) => `${operation}: ${fault}\n${curl.slice(0, 500)}`)).toEqual([]);
+    expect(report.sent).toBeGreaterThanOrEqual(requests);
+  });
+
+  test("every operation was carried out at least once", () => {
+    expect(neverDone(report)).toEqual([]);
+  });
+
+  test("API and worker are as well as before", async () => {
+    const ready = await fetch(`${world.api.url}/readyz`);
+    expect([ready.status, await ready.json()]).toMatchObject([200, { ready: true }]);
+    expect(world.api.logs()).not.toMatch(/"level":(50|60)|a request failed|unhandled/i);
+  });
+
+  test("events of one customer never reach another's endpoint", async () => {
+    const ofOther = new Set(await eventIds(world, world.other.id));
+    const ofOwn = new Set(await eventIds(world, world.own.id));
+    const heard = (customer: World["own"]) => customer.receiver.received.map(({ headers }) => String(headers["webhook-id"]));
+    expect(heard(world.own).length).toBeGreaterThan(0);
+    expect(heard(world.other).length).toBeGreaterThan(0);
+    expect(heard(world.own).filter((id) => ofOther.has(id))).toEqual([]);
+    expect(heard(world.other).filter((id) => ofOwn.has(id))).toEqual([]);
+  });
+}
+
+async function eventIds({ db }: World, customerId: World["own"]["id"]): Promise<readonly string[]> {
+  const rows = await db.selectFrom("events").select("id").where("customer_id", "=", customerId).execute();
+  return rows.map(({ id }) => id);
+}
