@@ -39,7 +39,12 @@ const rules: readonly Rule[] = [
   },
   { operations: /WebhookEndpoint$/, pointer: /^#\/mailboxIds\//, detail: /no such mailbox/, because: "mailboxes are the customer's" },
   { operations: /Mailbox$|^testConnection$/, pointer: /allowInsecure$/, detail: /in the clear/, because: "a password in the clear has to be wanted" },
-  { operations: /^(changeMessage|actOnMessages)$/, pointer: every, detail: /^name /, because: "a change names flags, or one folder in one way" },
+  {
+    operations: /^(changeMessage|actOnMessages)$/,
+    pointer: every,
+    detail: /^name |added and removed/,
+    because: "a change names flags, each once, or one folder in one way",
+  },
   { operations: /Mailbox$|^testConnection$/, pointer: /^#\/(imap|smtp)\/host$/, detail: /is needed/, because: "a preset, or a host" },
   { operations: /^changeMailbox$/, pointer: every, detail: /is not known here|is needed again/, because: "the mailbox's provider knows its members" },
   {
