@@ -43,12 +43,10 @@ const patchId = "a-further-step";
 /** The next release: each look at a mailbox has one more step. It stands in a loop that runs for as long as the mailbox is connected. */
 const changes = {
   "workflows/mailbox.ts": (source: string) =>
-    source
-      .replace("  isCancellation,\n", "  isCancellation,\n  patched,\n")
-      .replace(
-        "const fetched = await fetch(",
-        `if (patched("${patchId}")) await databaseActivities({ summary: "a further step" }).describeMailbox(ref);\n    const fetched = await fetch(`,
-      ),
+    source.replace(
+      "const fetched = await fetch(",
+      `if (patched("${patchId}")) await databaseActivities({ summary: "a further step" }).describeMailbox(ref);\n    const fetched = await fetch(`,
+    ),
 };
 
 /** Two workers on one queue are replaced one by one by those of a release whose workflows do more, while mail comes in. */
@@ -164,7 +162,7 @@ async function readHistories(installation: Installation, mailboxes: readonly Con
         return {
           workflowId,
           history,
-          isChanged: events.some(({ markerRecordedEventAttributes: marker }) => marker?.markerName === "core_patch"),
+          isChanged: events.some(({ markerRecordedEventAttributes: marker }) => knowsPatch(marker?.details?.["patch-data"])),
           tasksFailed: events.filter(({ workflowTaskFailedEventAttributes: failed }) => failed != null).length,
         };
       }),
@@ -172,6 +170,11 @@ async function readHistories(installation: Installation, mailboxes: readonly Con
   } finally {
     await connection.close();
   }
+}
+
+/** The SDK's marker of a patch carries its name. */
+function knowsPatch(data: { readonly payloads?: readonly { readonly data?: Uint8Array | null }[] | null } | null | undefined): boolean {
+  return data?.payloads?.some((payload) => Buffer.from(payload.data ?? []).includes(patchId)) ?? false;
 }
 
 /** How many histories the workflows of these sources cannot run any further. */
