@@ -36,6 +36,11 @@ export function isMailFailure(failure: unknown): failure is ApplicationFailure &
   return failure instanceof ApplicationFailure && typeof failure.type === "string" && isMailErrorCode(failure.type);
 }
 
+/** What may be logged of an error whose text we do not know: it may quote what it choked on. */
+export function nameOf(error: unknown): string {
+  return error instanceof Error ? error.name : "unknown";
+}
+
 /** SQLSTATE classes whose texts name conditions and never values: connection, rollback, resources, locks, operator, system. */
 const speakingClasses = new Set(["08", "40", "53", "55", "57", "58"]);
 

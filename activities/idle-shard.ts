@@ -6,6 +6,7 @@ import { MailError } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
+import { nameOf } from "./failures.ts";
 import { createGate, type Gate } from "./gate.ts";
 import { createWakeQueue, pause, type WakeQueue } from "./wake-queue.ts";
 
@@ -254,9 +255,4 @@ function createNudge(): Nudge {
       if (pending.signal.aborted) pending = new AbortController();
     },
   };
-}
-
-/** What may be logged of an error whose text we do not know: it may quote what it choked on. */
-function nameOf(error: unknown): string {
-  return error instanceof Error ? error.name : "unknown";
 }

@@ -110,13 +110,17 @@ async function importSlice(deps: ImportDependencies, mailbox: WorkMailbox, provi
         if (slice.imported === 0 && listed > 0) await deps.onFirstPage?.(mailbox.id);
         slice.imported += listed;
         await progress();
-        if (Date.now() > slice.endsAt || deps.draining.aborted) return;
       }
+      if (isOver(deps, slice)) return;
       await compareWithServer(deps, mailbox, provider, folder, signal);
     } catch (error) {
       await passOver(deps.db, folder, provider, error);
     }
   }
+}
+
+function isOver({ draining }: ImportDependencies, { endsAt }: Slice): boolean {
+  return Date.now() > endsAt || draining.aborted;
 }
 
 /** A folder that cannot be listed does not keep the others from it: it says why, and is tried again in a while. Whatever else fails, rises. */
@@ -147,8 +151,8 @@ async function compareWithServer(
 }
 
 /**
- * The sizes of one folder's pages, one after the other as they are committed. While one is being committed, the next is prepared and the one after it fetched:
- * mail server, database and this process work at the same time, and three pages are in memory.
+ * The sizes of one folder's pages, one after the other as they are committed. While one is being committed, the next waits for that in the database, the
+ * one after it is prepared and another fetched: mail server, database and this process work at the same time, and four pages are in memory.
  */
 async function* importFolder(
   deps: ImportDependencies,
@@ -156,21 +160,47 @@ async function* importFolder(
   provider: MailProvider,
   folder: SyncFolder,
   start: SyncCursor,
-  { isBrief = false }: Slice,
+  slice: Slice,
   signal: AbortSignal,
 ): AsyncGenerator<number> {
   const owner = ownerOf(mailbox);
-  const options = { limit: deps.pageSize, signal, receivedFrom: owner.rules.keptFrom, isBrief };
+  const options = { limit: deps.pageSize, signal, receivedFrom: owner.rules.keptFrom, isBrief: slice.isBrief ?? false };
   const pulled = readAhead(pullPages(provider, { path: folder.path }, start, options));
+  let storing: StoredPage | undefined;
   try {
     for await (const { previous, page, prepared } of readAhead(preparePages(owner, folder, pulled))) {
-      await storeHistory(deps.db, owner, folder, previous, page, prepared);
-      yield page.messages.length;
+      const before = storing;
+      if (before !== undefined && isOver(deps, slice)) break;
+      storing = storePage((onTurn) => storeHistory(deps.db, owner, folder, previous, page, prepared, onTurn), page.messages.length);
+      // The page before first: if it failed, this one only says that the cursor is not where it should be.
+      if (before !== undefined) yield await before.done;
+      await storing.turn;
     }
+    if (storing !== undefined) yield await storing.done;
   } catch (error) {
     // A new listing began, or another attempt of this activity is at work: it goes on from what is stored.
     if (!(error instanceof CursorMoved)) throw error;
+  } finally {
+    // Whoever is done with the folder finds nobody at work on it.
+    await storing?.done.catch(() => {});
   }
+}
+
+interface StoredPage {
+  /** Its turn has come, or it has failed: the next page may queue behind it. */
+  readonly turn: Promise<void>;
+  /** Resolves with the page's size when it is committed. */
+  readonly done: Promise<number>;
+}
+
+function storePage(store: (onTurn: () => void) => Promise<void>, size: number): StoredPage {
+  const turn = Promise.withResolvers<void>();
+  const done = store(turn.resolve)
+    .finally(turn.resolve)
+    .then(() => size);
+  // Awaited in its turn; until then a failure must not count as unhandled.
+  done.catch(() => {});
+  return { turn: turn.promise, done };
 }
 
 interface PulledPage {

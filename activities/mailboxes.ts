@@ -25,6 +25,7 @@ import { defaultSyncSettings, isRealtime, lookEveryMs, reachesFurther } from "..
 import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
+import { nameOf } from "./failures.ts";
 import {
   anchorFolders,
   concludeLook,
@@ -97,6 +98,8 @@ const settleSliceMs = 5_000;
 /** Mailboxes that are listed while they are opened, and how long another one waits for its turn before it is left to importHistory. */
 const listedAtOnceMax = 8;
 const listingPatienceMs = 2_000;
+/** A rush of mailboxes that are being connected holds up their lines of preview for no longer. */
+const keepsLaterMs = 15_000;
 
 /** Only one direction is stored, and with other addresses than before other messages are of it. */
 function mayHaveLeftOut({ sync, self, settledSelf }: WorkMailbox): boolean {
@@ -150,6 +153,14 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
     if (await hasContentWork(db, mailboxId)) await deps.signals.keepContent(mailboxId);
   }
 
+  /** Lines of preview can wait until nobody waits to be connected. A wake that is lost with this process is made up for by housekeeping. */
+  function keepLater(mailboxId: MailboxId): void {
+    precedence
+      .standBack(keepsLaterMs, deps.draining)
+      .then(() => wakeKeeper(mailboxId))
+      .catch((error: unknown) => deps.log.warn({ mailboxId, error: nameOf(error) }, "the keeper of a new mailbox could not be woken"));
+  }
+
   async function judge(mailbox: WorkMailbox): Promise<ClassifyResult> {
     const teller = tellerOf(mailbox);
     let told = 0;
@@ -169,8 +180,8 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
   }
 
   async function listen(mailboxId: MailboxId): Promise<{ readonly shard: number }> {
-    const shard = await assignShard(db, mailboxId, deps.sync.idleConnectionsPerShard);
-    await deps.signals.startShard(shard);
+    const { shard, isAlive } = await assignShard(db, mailboxId, deps.sync.idleConnectionsPerShard);
+    if (!isAlive) await deps.signals.startShard(shard);
     return { shard };
   }
 
@@ -188,7 +199,6 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
       { paths: null, nextDueAt },
     );
     if (look.mustTell) await deps.relays.wake(mailbox.customerId);
-    await wakeKeeper(mailbox.id);
     return { look: { ...look, mustTell: false }, imported, isListened: true };
   }
 
@@ -235,6 +245,7 @@ export function mailboxActivities(deps: ActivityDependencies, sessions: Sessions
       );
       // Folders that are all empty are listed with that, and nobody else would say so.
       if (looked === undefined) await recordImportFinished(db, mailbox);
+      else keepLater(mailboxId);
       await wakeWaitingActions(deps, mailboxId);
       const facts = await factsOf(mailbox);
       return facts.isGone || looked === undefined ? facts : { ...facts, ...looked };

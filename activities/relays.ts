@@ -2,6 +2,7 @@ import { claimSleepingEndpoints } from "../db/events.ts";
 import { handOver } from "../db/relay.ts";
 import type { WebhookEndpointId } from "../domain/ids.ts";
 import type { Relays } from "./dependencies.ts";
+import { nameOf } from "./failures.ts";
 import { createDrain, type DrainDependencies } from "./webhooks.ts";
 
 export interface RelayOptions {
@@ -40,7 +41,7 @@ export function createRelays(deps: DrainDependencies, { drainsItself, drainMsMax
       // Of what waits for its next attempt the relay has to know; of what waited before it knows.
       if (drained.state === "more" || (drained.failed > 0 && drained.nextDueAt !== null)) await signals.wakeRelay(endpointId);
     } catch (error) {
-      log.warn({ endpointId, error: error instanceof Error ? error.name : "unknown" }, "a delivery was broken off, its relay goes on");
+      log.warn({ endpointId, error: nameOf(error) }, "a delivery was broken off, its relay goes on");
       await signals.wakeRelay(endpointId).catch(() => {});
     }
   }

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { MailboxId } from "../domain/ids.ts";
+import { nameOf } from "./failures.ts";
 
 /** Wakes that must reach their workflows: gathered per mailbox, sent at once, kept while Temporal is away. */
 export interface WakeQueue {
@@ -41,7 +42,7 @@ export function createWakeQueue(send: (id: MailboxId, paths: readonly string[]) 
       } catch (error) {
         refused.add(id);
         if (closing.signal.aborted) return;
-        log.warn({ mailboxId: id, error: error instanceof Error ? error.name : "unknown" }, "a wake could not be sent, it is kept");
+        log.warn({ mailboxId: id, error: nameOf(error) }, "a wake could not be sent, it is kept");
         waiting.set(id, merge(waiting.get(id), paths));
         await pause(retryMs, closing.signal);
       }

@@ -219,6 +219,9 @@ async function moveCursor(trx: Connection, owner: PageOwner, folder: SyncFolder,
  * Commits a page of history. History is judged on the way in: it is told to nobody, so nothing is left to do, and a first sync writes each row once.
  * The exceptions are told: what `notifyFrom` asks for, and, in a listing that repeats an earlier one, whatever the registry does not know, for it came
  * while nobody could see it.
+ *
+ * `onTurn` is called once the cursor is moved, and locked: whoever stores the next page from then on waits for this one in the database, and goes on there
+ * as soon as it is committed.
  */
 export async function storeHistory(
   db: Database,
@@ -227,9 +230,10 @@ export async function storeHistory(
   previous: SyncCursor,
   page: HistoryPage,
   prepared: PreparedMessages = prepareMessages(owner, folder, page.messages),
+  onTurn: () => void = () => {},
 ): Promise<void> {
   await sifting(db, owner, folder, page.messages, (messages, skipped) =>
-    storeHistoryPage(db, owner, folder, previous, { ...page, messages }, skipped, prepared),
+    storeHistoryPage(db, owner, folder, previous, { ...page, messages }, skipped, prepared, onTurn),
   );
 }
 
@@ -241,9 +245,11 @@ async function storeHistoryPage(
   page: HistoryPage,
   skipped: readonly Skipped[],
   prepared: PreparedMessages,
+  onTurn: () => void,
 ): Promise<void> {
   await db.transaction().execute(async (trx) => {
     await moveHistoryCursor(trx, owner, folder, previous, page);
+    onTurn();
     const messages = await wantedOf(trx, owner, folder, page.messages);
     const tellsFrom = listedToldFrom(owner, folder);
     const merged = await storeLocked(trx, owner, folder, messages, (message) => stateSince(tellsFrom, message), undefined, prepared);
@@ -253,13 +259,18 @@ async function storeHistoryPage(
   });
 }
 
-/** The listing's next cursor over the one that the page was read with; and, in the same round trip, the lock that the page's threads need. */
+/**
+ * The listing's next cursor over the one that the page was read with; and, in the same round trip, the lock that the page's threads need. The row is locked
+ * before it is compared: behind the page before, the comparison must see what that page committed.
+ */
 async function moveHistoryCursor(trx: Connection, owner: PageOwner, folder: SyncFolder, previous: SyncCursor, page: HistoryPage): Promise<void> {
   const { rows } = await sql`
-    with moved as (
-      update folders set history_cursor = ${page.more ? JSON.stringify(page.cursor) : null}::jsonb, import_done = import_done + ${page.messages.length}::int
-      where id = ${folder.id} and generation = ${folder.generation} and history_cursor = ${JSON.stringify(previous)}::jsonb and ${areSettingsOf(owner)}
-      returning id
+    with locked as materialized (select id, generation, history_cursor from folders where id = ${folder.id} for update),
+    moved as (
+      update folders f set history_cursor = ${page.more ? JSON.stringify(page.cursor) : null}::jsonb, import_done = import_done + ${page.messages.length}::int
+      from locked l
+      where f.id = l.id and l.generation = ${folder.generation} and l.history_cursor = ${JSON.stringify(previous)}::jsonb and ${areSettingsOf(owner)}
+      returning f.id
     )
     select ${lockThreads(owner.mailboxId)} from moved
   `.execute(trx);

@@ -15,11 +15,17 @@ export interface WatchedMailbox {
   readonly idlePaths: readonly string[];
 }
 
+export interface AssignedShard {
+  readonly shard: number;
+  /** Somebody ran it a moment ago, and it was not empty without this mailbox: it hears of the assignment, and need not be started. */
+  readonly isAlive: boolean;
+}
+
 /**
  * Gives the mailbox a place in a shard, the lowest one with room, and tells the shard. Keeps the place it has. A lock keeps two assignments from
  * taking the same last place.
  */
-export async function assignShard(db: Database, id: MailboxId, capacity: number): Promise<number> {
+export async function assignShard(db: Database, id: MailboxId, capacity: number): Promise<AssignedShard> {
   return db.transaction().execute(async (trx) => {
     await sql`select pg_advisory_xact_lock(hashtext(${shardChannel}))`.execute(trx);
     const { rows } = await sql<{ shard: number }>`
@@ -33,7 +39,11 @@ export async function assignShard(db: Database, id: MailboxId, capacity: number)
     const shard = rows[0]?.shard ?? 0;
     await sql`insert into idle_shards (shard) values (${shard}) on conflict do nothing`.execute(trx);
     await notifyShard(trx, shard);
-    return shard;
+    const alive = await sql`
+      select from idle_shards where shard = ${shard} and alive_at > now() - interval '30 seconds'
+        and exists (select from mailboxes where idle_shard = ${shard} and id <> ${id} and watch_state = 'watching')
+    `.execute(trx);
+    return { shard, isAlive: alive.rows.length > 0 };
   });
 }
 

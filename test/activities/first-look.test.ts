@@ -4,6 +4,7 @@ import { createActivities } from "../../activities/index.ts";
 import { MailError } from "../../domain/errors.ts";
 import type { MailboxId } from "../../domain/ids.ts";
 import { createSessions } from "../../sessions/sessions.ts";
+import { until } from "../helpers/wait.ts";
 import { type Engine, startEngine, testKeyRing } from "./engine.ts";
 import { addMemoryMailbox, eventsOf, fetchAndTell, mail, memoryMail, onServer, placesOf, toldOf } from "./syncing.ts";
 
@@ -45,7 +46,7 @@ describe("a mailbox that is opened for the first time, with its first look", () 
       ...{ import_finished_at: expect.any(Date), next_due_at: expect.any(Date), last_success_at: expect.any(Date) },
     });
     expect(engine.woken.shards.length).toBeGreaterThan(0);
-    expect(engine.woken.keepers).toContain(mailbox.id);
+    await until(() => engine.woken.keepers.includes(mailbox.id), "the keeper to be woken");
     expect((await eventsOf(engine, mailbox.id)).map(({ type }) => type)).toEqual(["mailbox.connected", "mailbox.sync_completed"]);
     const states = await engine.db
       .selectFrom("folders")
@@ -54,6 +55,26 @@ describe("a mailbox that is opened for the first time, with its first look", () 
       .where("is_synced", "=", true)
       .execute();
     expect(new Set(states.map(({ import_state }) => import_state))).toEqual(new Set(["complete"]));
+  });
+
+  it("starts a shard that nobody is known to run, and not one that holds another mailbox's watch", async () => {
+    const [first, second, third] = [await addMemoryMailbox(engine), await addMemoryMailbox(engine), await addMemoryMailbox(engine)];
+    const startsOf = async (id: MailboxId) => {
+      const before = engine.woken.shards.length;
+      await engine.run((run) => run.watchMailbox({ mailboxId: id }));
+      return engine.woken.shards.length - before;
+    };
+    await engine.db.updateTable("mailboxes").set({ watch_state: "off" }).execute();
+    await engine.db.updateTable("idle_shards").set({ alive_at: new Date() }).execute();
+    expect(await startsOf(first.id)).toBe(1);
+    await engine.db.updateTable("mailboxes").set({ watch_state: "watching" }).where("id", "=", first.id).execute();
+    await engine.db.updateTable("idle_shards").set({ alive_at: new Date() }).execute();
+    expect(await startsOf(second.id)).toBe(0);
+    await engine.db
+      .updateTable("idle_shards")
+      .set({ alive_at: new Date(Date.now() - 60_000) })
+      .execute();
+    expect(await startsOf(third.id)).toBe(1);
   });
 
   it("tells what comes after it, and nothing that was there", async () => {
