@@ -24,4 +24,4 @@ USER node
 EXPOSE 3000
 # Node itself is process 1 and gets the signals; each program drains on SIGTERM.
 # As in embedded/entry-point.ts: the heap follows what lives.
-CMD ["node", "--max-semi-space-size=8", "--heap-growing-percent=60", "api/server.ts"]
+CMD ["node", "--max-semi-space-size=8", "--heap-growing-percent=40", "api/server.ts"]

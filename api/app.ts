@@ -110,6 +110,8 @@ function hasBody(request: Request): boolean {
 
 /** Long enough for a client to notice that it was answered. */
 const lingerMs = 1_000;
+/** What such a client sends meanwhile is read and thrown away, so that it comes to reading; beyond this it is left to wait. */
+const lingerBytesMax = 4 * 1_048_576;
 
 /**
  * Answers a request whose body was not read to its end. What is left of it would be taken for the next request, so the connection ends; but not before the
@@ -123,5 +125,10 @@ function answerUnread(request: Request, response: Response, text: Buffer): void 
     response.end();
   };
   const timer = setTimeout(end, lingerMs);
-  request.once("end", end).once("close", end).resume();
+  let bytes = 0;
+  request.once("end", end).once("close", end);
+  request.on("data", (piece: Buffer) => {
+    bytes += piece.length;
+    if (bytes > lingerBytesMax) request.pause();
+  });
 }

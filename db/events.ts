@@ -3,7 +3,7 @@ import type { EventData, EventType } from "../domain/events.ts";
 import type { CustomerId, EventId, MailboxId, WebhookEndpointId } from "../domain/ids.ts";
 import type { Connection } from "./database.ts";
 import { newId } from "./ids.ts";
-import { hasDueHead, holdFor, isHeld } from "./relay.ts";
+import { hasDueHead, holdFor, isHeld, isUnattended } from "./relay.ts";
 
 export interface EventSource {
   readonly customerId: CustomerId;
@@ -90,10 +90,10 @@ export async function claimSleepingEndpoints(
 ): Promise<readonly WebhookEndpointId[]> {
   let query = db
     .updateTable("webhook_endpoints")
-    .set({ is_awake: true, ...(holdMs === undefined ? {} : { drained_until: holdFor(holdMs) }) })
+    .set({ is_awake: true, drained_until: holdMs === undefined ? sql<Date>`case when ${isHeld} then drained_until end` : holdFor(holdMs) })
     .where("customer_id", "=", customerId)
     .where("is_enabled", "=", true)
-    .where("is_awake", "=", false)
+    .where(isUnattended)
     .where("deleted_at", "is", null)
     .where(hasDueHead(sql.ref("webhook_endpoints.id"), sql`now()`));
   // Its holder looks once more before it lets go.

@@ -3,6 +3,7 @@ import { holdMs } from "../domain/brake.ts";
 import type { CustomerId, MailboxId } from "../domain/ids.ts";
 import type { ListingProgress } from "../domain/sync.ts";
 import type { Connection } from "./database.ts";
+import { isUnattended } from "./relay.ts";
 import { isResting } from "./rests.ts";
 import { skippedForMs } from "./skipped.ts";
 
@@ -42,9 +43,9 @@ export async function pendingWork(db: Connection, mailbox: { readonly id: Mailbo
       )::float8 as "restsForMs",
       ${skippedForMs(mailbox.id)} as "skippedForMs",
       exists (
-        select from webhook_endpoints e
-        where e.customer_id = ${mailbox.customerId} and e.is_enabled and not e.is_awake and e.deleted_at is null
-          and exists (select from webhook_deliveries d where d.endpoint_id = e.id and d.state = 'pending' and d.next_attempt_at <= now())
+        select from webhook_endpoints
+        where customer_id = ${mailbox.customerId} and is_enabled and ${isUnattended} and deleted_at is null
+          and exists (select from webhook_deliveries d where d.endpoint_id = webhook_endpoints.id and d.state = 'pending' and d.next_attempt_at <= now())
       ) as "mustTell"
     from mailboxes b left join messages m on m.mailbox_id = b.id and m.state <> 'settled'
     where b.id = ${mailbox.id}

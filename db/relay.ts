@@ -5,6 +5,9 @@ import type { Connection } from "./database.ts";
 /** Whether a process drains the endpoint by itself just now. */
 export const isHeld = sql<boolean>`coalesce(webhook_endpoints.drained_until > now(), false)`;
 
+/** Nobody is at work on the endpoint: it sleeps, or the process that held it died, for a living one lets go before its hold ends. */
+export const isUnattended = sql<boolean>`(not webhook_endpoints.is_awake or webhook_endpoints.drained_until <= now())`;
+
 export function holdFor(ms: number): RawBuilder<Date> {
   return sql<Date>`now() + ${ms}::float8 * interval '1 millisecond'`;
 }
@@ -15,7 +18,8 @@ export async function startRelay(db: Connection, id: WebhookEndpointId): Promise
     with held as (
       select extract(epoch from drained_until - now())::float8 * 1000 as ms from webhook_endpoints where id = ${id} and ${isHeld}
     ), started as (
-      update webhook_endpoints set is_awake = true where id = ${id} and not is_awake and not exists (select from held)
+      update webhook_endpoints set is_awake = true, drained_until = null
+      where id = ${id} and (not is_awake or drained_until is not null) and not exists (select from held)
     )
     select ms from held
   `.execute(db);

@@ -17,7 +17,7 @@ const threads = "64";
  * What V8 may leave lying about. Left alone it lets a first sync's garbage pile up to 130 MB of young objects and several times the live heap of old ones,
  * because the machine has memory to spare: the heap follows what lives, and costs a few percent more collecting. The Dockerfile's commands have the same.
  */
-export const heapFlags = ["--max-semi-space-size=8", "--heap-growing-percent=60"] as const;
+export const heapFlags = ["--max-semi-space-size=8", "--heap-growing-percent=40"] as const;
 
 /** Starts one of our programs (`workers/worker.ts`, `api/server.ts`, ...) as a child that says when it is ready and ends when its parent does. */
 export function spawnEntryPoint(file: string, options: EntryPointOptions): ChildProcess {

@@ -4,6 +4,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Relays } from "../../activities/dependencies.ts";
 import { createRelays, type RelayOptions } from "../../activities/relays.ts";
 import { type DrainResult, webhookActivities } from "../../activities/webhooks.ts";
+import { claimSleepingEndpoints } from "../../db/events.ts";
+import { listStaleAwakeEndpoints } from "../../db/webhook-deliveries.ts";
 import type { CustomerId, MailboxId, WebhookEndpointId } from "../../domain/ids.ts";
 import { createHostResolver } from "../../network/resolve-host.ts";
 import { createDeliverer } from "../../webhooks/deliver.ts";
@@ -88,6 +90,46 @@ describe("who has told events", () => {
     release();
     await teller.settled();
     expect(await runRelay(id)).toMatchObject({ state: "asleep", delivered: 0, nextDueAt: null });
+    expect(receiver.received).toHaveLength(1);
+  });
+
+  it("takes over from one that died with the endpoint in its hand, as soon as that one's time is up", async () => {
+    await using receiver = await startReceiver();
+    const { id } = await createEndpoint(test.db, customerId, receiver.url);
+    await tell(test.db, customerId, mailbox(0), 1);
+    expect(await claimSleepingEndpoints(test.db, customerId, { holdMs: 30_000 })).toEqual([id]);
+    const teller = startTeller();
+    expect(await teller.wake(customerId)).toBe(0);
+    expect(await listStaleAwakeEndpoints(test.db)).toEqual([]);
+    await test.db
+      .updateTable("webhook_endpoints")
+      .set({ drained_until: new Date(Date.now() - 1) })
+      .where("id", "=", id)
+      .execute();
+    // With nobody to tell anything more, housekeeping finds it without waiting longer.
+    expect(await listStaleAwakeEndpoints(test.db)).toEqual([id]);
+    expect(await teller.wake(customerId)).toBe(1);
+    await teller.settled();
+    expect(receiver.received).toHaveLength(1);
+    expect(await endpointRow(id)).toMatchObject({ is_awake: false, drained_until: null });
+  });
+
+  it("leaves an endpoint alone whose relay has taken over from one that died", async () => {
+    const { answer, release } = holdingAnswer();
+    await using receiver = await startReceiver(answer);
+    const { id } = await createEndpoint(test.db, customerId, receiver.url);
+    await tell(test.db, customerId, mailbox(0), 1);
+    await claimSleepingEndpoints(test.db, customerId, { holdMs: 30_000 });
+    await test.db
+      .updateTable("webhook_endpoints")
+      .set({ drained_until: new Date(Date.now() - 1) })
+      .where("id", "=", id)
+      .execute();
+    const relay = runRelay(id);
+    await until(() => receiver.received.length === 1, "the relay's post");
+    expect(await startTeller().wake(customerId)).toBe(0);
+    release();
+    expect(await relay).toMatchObject({ state: "asleep", delivered: 1 });
     expect(receiver.received).toHaveLength(1);
   });
 
