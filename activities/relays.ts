@@ -1,5 +1,5 @@
 import { claimSleepingEndpoints } from "../db/events.ts";
-import { handOver } from "../db/relay.ts";
+import { handOver, listAbandonedEndpoints } from "../db/relay.ts";
 import type { WebhookEndpointId } from "../domain/ids.ts";
 import type { Relays } from "./dependencies.ts";
 import { nameOf } from "./failures.ts";
@@ -16,6 +16,8 @@ export interface RelayOptions {
 const holdMs = 30_000;
 /** An attempt that is not over by then is broken off, and repeated by the relay: two must not deliver at once. */
 const breakOffMs = 27_000;
+/** How often each process looks for endpoints whose holder died: without more events nobody else would before housekeeping does. */
+const lookForAbandonedMs = 5_000;
 /** Endpoints drained at once; beyond this their relays are signalled, who have slots for it. */
 const drainsMax = 50;
 
@@ -44,6 +46,19 @@ export function createRelays(deps: DrainDependencies, { drainsItself, drainMsMax
       log.warn({ endpointId, error: nameOf(error) }, "a delivery was broken off, its relay goes on");
       await signals.wakeRelay(endpointId).catch(() => {});
     }
+  }
+
+  async function wakeAbandoned(): Promise<void> {
+    try {
+      for (const id of await listAbandonedEndpoints(db)) await signals.wakeRelay(id);
+    } catch (error) {
+      log.warn({ error: nameOf(error) }, "endpoints whose holder died could not be looked for");
+    }
+  }
+
+  if (drainsItself) {
+    const timer = setInterval(() => void wakeAbandoned(), lookForAbandonedMs).unref();
+    deps.draining.addEventListener("abort", () => clearInterval(timer), { once: true });
   }
 
   return {

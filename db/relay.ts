@@ -42,6 +42,17 @@ export async function handOver(db: Connection, id: WebhookEndpointId): Promise<v
   await db.updateTable("webhook_endpoints").set({ drained_until: null }).where("id", "=", id).execute();
 }
 
+/** Endpoints whose holder died with them in its hand, over all customers. A relay that starts takes them on; a signal too many does nothing. */
+export async function listAbandonedEndpoints(db: Connection): Promise<readonly WebhookEndpointId[]> {
+  const rows = await db
+    .selectFrom("webhook_endpoints")
+    .select("id")
+    .where("is_enabled", "=", true)
+    .where("drained_until", "<=", sql<Date>`now()`)
+    .execute();
+  return rows.map((row) => row.id);
+}
+
 /** Says that nobody is at work. What is asked after this has returned sees everything that was committed before somebody found it awake. */
 export async function markRelayAsleep(db: Connection, id: WebhookEndpointId): Promise<void> {
   await db.updateTable("webhook_endpoints").set({ is_awake: false, drained_until: null }).where("id", "=", id).execute();

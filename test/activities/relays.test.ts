@@ -5,6 +5,7 @@ import type { Relays } from "../../activities/dependencies.ts";
 import { createRelays, type RelayOptions } from "../../activities/relays.ts";
 import { type DrainResult, webhookActivities } from "../../activities/webhooks.ts";
 import { claimSleepingEndpoints } from "../../db/events.ts";
+import { listAbandonedEndpoints } from "../../db/relay.ts";
 import { listStaleAwakeEndpoints } from "../../db/webhook-deliveries.ts";
 import type { CustomerId, MailboxId, WebhookEndpointId } from "../../domain/ids.ts";
 import { createHostResolver } from "../../network/resolve-host.ts";
@@ -112,6 +113,21 @@ describe("who has told events", () => {
     await teller.settled();
     expect(receiver.received).toHaveLength(1);
     expect(await endpointRow(id)).toMatchObject({ is_awake: false, drained_until: null });
+  });
+
+  it("has the relay take over from one that died, where nobody tells anything more", async () => {
+    const { id } = await createEndpoint(test.db, customerId, "http://127.0.0.1:1/");
+    await tell(test.db, customerId, mailbox(0), 1);
+    await claimSleepingEndpoints(test.db, customerId, { holdMs: 30_000 });
+    await test.db
+      .updateTable("webhook_endpoints")
+      .set({ drained_until: new Date(Date.now() - 1) })
+      .where("id", "=", id)
+      .execute();
+    startTeller();
+    await until(() => woken.includes(id), "the relay to be signalled");
+    await runRelay(id);
+    expect(await listAbandonedEndpoints(test.db)).not.toContain(id);
   });
 
   it("leaves an endpoint alone whose relay has taken over from one that died", async () => {
