@@ -51,6 +51,13 @@ const runRelay = (endpointId: WebhookEndpointId): Promise<DrainResult> =>
   new MockActivityEnvironment().run(webhookActivities(drains()).drainEndpoint, { endpointId });
 const mailbox = (index: number): MailboxId => mailboxIds[index] as MailboxId;
 const endpointRow = (id: WebhookEndpointId) => test.db.selectFrom("webhook_endpoints").selectAll().where("id", "=", id).executeTakeFirstOrThrow();
+/** The time of whoever holds the endpoint is up, and it has not let go: it is dead. */
+const endHold = (id: WebhookEndpointId) =>
+  test.db
+    .updateTable("webhook_endpoints")
+    .set({ drained_until: new Date(Date.now() - 1) })
+    .where("id", "=", id)
+    .execute();
 
 describe("who has told events", () => {
   it("delivers them itself where it may, again and again, and wakes no relay", async () => {
@@ -102,11 +109,7 @@ describe("who has told events", () => {
     const teller = startTeller();
     expect(await teller.wake(customerId)).toBe(0);
     expect(await listStaleAwakeEndpoints(test.db)).toEqual([]);
-    await test.db
-      .updateTable("webhook_endpoints")
-      .set({ drained_until: new Date(Date.now() - 1) })
-      .where("id", "=", id)
-      .execute();
+    await endHold(id);
     // With nobody to tell anything more, housekeeping finds it without waiting longer.
     expect(await listStaleAwakeEndpoints(test.db)).toEqual([id]);
     expect(await teller.wake(customerId)).toBe(1);
@@ -119,11 +122,7 @@ describe("who has told events", () => {
     const { id } = await createEndpoint(test.db, customerId, "http://127.0.0.1:1/");
     await tell(test.db, customerId, mailbox(0), 1);
     await claimSleepingEndpoints(test.db, customerId, { holdMs: 30_000 });
-    await test.db
-      .updateTable("webhook_endpoints")
-      .set({ drained_until: new Date(Date.now() - 1) })
-      .where("id", "=", id)
-      .execute();
+    await endHold(id);
     startTeller();
     await until(() => woken.includes(id), "the relay to be signalled");
     await runRelay(id);
@@ -136,11 +135,7 @@ describe("who has told events", () => {
     const { id } = await createEndpoint(test.db, customerId, receiver.url);
     await tell(test.db, customerId, mailbox(0), 1);
     await claimSleepingEndpoints(test.db, customerId, { holdMs: 30_000 });
-    await test.db
-      .updateTable("webhook_endpoints")
-      .set({ drained_until: new Date(Date.now() - 1) })
-      .where("id", "=", id)
-      .execute();
+    await endHold(id);
     const relay = runRelay(id);
     await until(() => receiver.received.length === 1, "the relay's post");
     expect(await startTeller().wake(customerId)).toBe(0);
