@@ -1,5 +1,6 @@
 import { claimSleepingEndpoints } from "../db/events.ts";
 import { handOver, listAbandonedEndpoints } from "../db/relay.ts";
+import { listStaleAwakeEndpoints } from "../db/webhook-deliveries.ts";
 import type { WebhookEndpointId } from "../domain/ids.ts";
 import type { Relays } from "./dependencies.ts";
 import { nameOf } from "./failures.ts";
@@ -10,6 +11,8 @@ export interface RelayOptions {
   readonly drainsItself: boolean;
   /** After this time what is left is the relay's. */
   readonly drainMsMax?: number;
+  /** Between two looks for endpoints that nobody is at work on, whatever they say. */
+  readonly lookForStaleMs?: number;
 }
 
 /** How long a process may hold an endpoint: a drain, and the attempts that are under way at its end (webhooks/deliver.ts gives each 15 s). */
@@ -18,15 +21,20 @@ const holdMs = 30_000;
 const breakOffMs = 27_000;
 /** How often each process looks for endpoints whose holder died: without more events nobody else would before housekeeping does. */
 const lookForAbandonedMs = 5_000;
+/** The same for those that were claimed without being held, or deleted, and whose relay was never signalled. Housekeeping comes every five minutes only. */
+const lookForStaleMsDefault = 60_000;
 /** Endpoints drained at once; beyond this their relays are signalled, who have slots for it. */
 const drainsMax = 50;
 
 /**
  * Wakes the relays of endpoints that sleep. Where this process delivers itself, it does so at once, for a moment: an event of a quiet mailbox needs
  * no signal, no workflow task and no activity. It holds the endpoint meanwhile, so that the relay keeps away, and hands over what is not done by
- * then. Whoever dies on the way leaves a due head that housekeeping finds.
+ * then. Whoever dies on the way leaves a due head that any of them finds.
  */
-export function createRelays(deps: DrainDependencies, { drainsItself, drainMsMax = 3_000 }: RelayOptions): Relays {
+export function createRelays(
+  deps: DrainDependencies,
+  { drainsItself, drainMsMax = 3_000, lookForStaleMs = lookForStaleMsDefault }: RelayOptions,
+): Relays {
   const { db, signals, log } = deps;
   const underWay = new Set<Promise<void>>();
 
@@ -48,17 +56,22 @@ export function createRelays(deps: DrainDependencies, { drainsItself, drainMsMax
     }
   }
 
-  async function wakeAbandoned(): Promise<void> {
+  async function wakeUnattended(list: typeof listAbandonedEndpoints): Promise<void> {
     try {
-      for (const id of await listAbandonedEndpoints(db)) await signals.wakeRelay(id);
+      for (const id of await list(db)) await signals.wakeRelay(id);
     } catch (error) {
       log.warn({ error: nameOf(error) }, "endpoints whose holder died could not be looked for");
     }
   }
 
-  if (drainsItself) {
-    const timer = setInterval(() => void wakeAbandoned(), lookForAbandonedMs).unref();
+  function lookEvery(ms: number, list: typeof listAbandonedEndpoints): void {
+    const timer = setInterval(() => void wakeUnattended(list), ms).unref();
     deps.draining.addEventListener("abort", () => clearInterval(timer), { once: true });
+  }
+
+  if (drainsItself) {
+    lookEvery(lookForAbandonedMs, listAbandonedEndpoints);
+    lookEvery(lookForStaleMs, (connection) => listStaleAwakeEndpoints(connection));
   }
 
   return {

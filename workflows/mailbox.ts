@@ -139,6 +139,8 @@ export async function mailbox({ mailboxId, state: carried, pace = {} }: MailboxI
     importing?.cancel();
     const patient = databaseActivities({
       startToCloseTimeout: "30 minutes",
+      // What is marked as gone cannot be disconnected a second time: whoever gave up here would leave its mail for ever.
+      scheduleToCloseTimeout: "30 days",
       summary: purge ? "forget the mailbox and its mail" : "forget the mailbox",
     });
     await CancellationScope.nonCancellable(() => patient.forgetMailbox({ ...ref, purge }));

@@ -45,11 +45,12 @@ export function contentActivities(options: ActivityOptions = {}) {
   });
 }
 
-/** Short work on our own database, which may be away for minutes. */
+/** Work on our own database, mostly short, which may be away for minutes. However long a step may take, that a worker died with it is noticed at once. */
 export function databaseActivities(options: ActivityOptions = {}) {
   return proxyActivities<Activities>({
     startToCloseTimeout: "30 seconds",
     scheduleToCloseTimeout: "1 hour",
+    heartbeatTimeout: "15 seconds",
     retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "15 seconds" },
     ...options,
   });

@@ -7,6 +7,7 @@ import { type DrainResult, webhookActivities } from "../../activities/webhooks.t
 import { claimSleepingEndpoints } from "../../db/events.ts";
 import { listAbandonedEndpoints } from "../../db/relay.ts";
 import { listStaleAwakeEndpoints } from "../../db/webhook-deliveries.ts";
+import { deleteWebhookEndpoint } from "../../db/webhook-endpoints.ts";
 import type { CustomerId, MailboxId, WebhookEndpointId } from "../../domain/ids.ts";
 import { createHostResolver } from "../../network/resolve-host.ts";
 import { createDeliverer } from "../../webhooks/deliver.ts";
@@ -45,7 +46,8 @@ const drains = () => ({
   },
 });
 /** A process that tells events. */
-const startTeller = (options: Partial<RelayOptions> = {}): Relays => createRelays(drains(), { drainsItself: true, ...options });
+const startTeller = (options: Partial<RelayOptions> = {}, draining = new AbortController().signal): Relays =>
+  createRelays({ ...drains(), draining }, { drainsItself: true, ...options });
 /** What the endpoint's workflow runs when it is woken. */
 const runRelay = (endpointId: WebhookEndpointId): Promise<DrainResult> =>
   new MockActivityEnvironment().run(webhookActivities(drains()).drainEndpoint, { endpointId });
@@ -127,6 +129,23 @@ describe("who has told events", () => {
     await until(() => woken.includes(id), "the relay to be signalled");
     await runRelay(id);
     expect(await listAbandonedEndpoints(test.db)).not.toContain(id);
+  });
+
+  it("has the relay signalled of an endpoint that somebody claimed and never signalled, and of one that was deleted so", async () => {
+    const claimed = await createEndpoint(test.db, customerId, "http://127.0.0.1:1/");
+    await tell(test.db, customerId, mailbox(0), 1);
+    await claimSleepingEndpoints(test.db, customerId);
+    const deleted = await createEndpoint(test.db, customerId, "http://127.0.0.1:1/");
+    await deleteWebhookEndpoint(test.db, deleted.id);
+    const longAgo = new Date(Date.now() - 61_000);
+    await test.db.updateTable("webhook_deliveries").set({ next_attempt_at: longAgo }).where("endpoint_id", "=", claimed.id).execute();
+    await test.db.updateTable("webhook_endpoints").set({ deleted_at: longAgo }).where("id", "=", deleted.id).execute();
+    const ending = new AbortController();
+    startTeller({ lookForStaleMs: 50 }, ending.signal);
+    await until(() => woken.includes(claimed.id) && woken.includes(deleted.id), "their relays to be signalled");
+    ending.abort();
+    await runRelay(deleted.id);
+    expect(await listStaleAwakeEndpoints(test.db)).not.toContain(deleted.id);
   });
 
   it("leaves an endpoint alone whose relay has taken over from one that died", async () => {

@@ -373,6 +373,19 @@ export function mailboxSuite(options: { readonly maxCachedWorkflows?: number }):
       expect(mailbox.names()).toEqual(["describeMailbox"]);
     });
 
+    it("forgets for as long as it takes, and notices within seconds that whoever did so died", async () => {
+      const mailbox = await bench.start();
+      await mailbox.live();
+      await mailbox.update(disconnectUpdate, { purge: true });
+      await mailbox.ended();
+      const { events } = await mailbox.handle.fetchHistory();
+      const scheduled = (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: attributes }) => attributes ?? []);
+      const forgetting = scheduled.find(({ activityType }) => activityType?.name === "forgetMailbox");
+      expect(Number(forgetting?.heartbeatTimeout?.seconds)).toBe(15);
+      expect(Number(forgetting?.scheduleToCloseTimeout?.seconds)).toBeGreaterThan(86_400);
+      for (const { activityType, heartbeatTimeout } of scheduled) expect(Number(heartbeatTimeout?.seconds), activityType?.name ?? "").toBe(15);
+    });
+
     it("works while paused, and while the mailbox waits for its owner", async () => {
       const paused = await bench.start();
       await paused.live();
