@@ -4,6 +4,7 @@ import { type Described, describeOperations, type Operation } from "./operations
 import { createPool } from "./pool.ts";
 import { destructive } from "./recipes.ts";
 import { createRequests, type Requests, type Shot } from "./requests.ts";
+import { createTallies, type Tallies } from "./tally.ts";
 import { createValidators } from "./validators.ts";
 import { openWire, type RawAnswer, toCurl } from "./wire.ts";
 import type { World } from "./world.ts";
@@ -20,15 +21,10 @@ export interface Finding {
   readonly answer: string;
 }
 
-export interface Tally {
-  readonly statuses: Record<number, number>;
-  slowestMs: number;
-}
-
 export interface FuzzReport extends FuzzOptions {
   readonly sent: number;
   readonly findings: readonly Finding[];
-  readonly tallies: ReadonlyMap<string, Tally>;
+  readonly tallies: Tallies;
   readonly seconds: number;
 }
 
@@ -70,7 +66,7 @@ export async function fuzz(world: World, { seed, requests: wanted }: FuzzOptions
   const requests = createRequests(described, validators, world.callers, { world, pool, chance, folders, name });
   const findings: Finding[] = [];
   const seen = new Set<string>();
-  const tallies = new Map(described.operations.map(({ id }) => [id, { statuses: {} as Record<number, number>, slowestMs: 0 }]));
+  const tallies = createTallies(described.operations);
   let sent = 0;
 
   const fire = async (shot: Shot, isGood = false): Promise<RawAnswer | undefined> => {
@@ -83,11 +79,7 @@ export async function fuzz(world: World, { seed, requests: wanted }: FuzzOptions
       note(shot, [`no answer: ${answer}`], "");
       return undefined;
     }
-    const tally = tallies.get(operation?.id ?? "");
-    if (tally !== undefined) {
-      tally.statuses[answer.status] = (tally.statuses[answer.status] ?? 0) + 1;
-      tally.slowestMs = Math.max(tally.slowestMs, answer.ms);
-    }
+    tallies.note(operation, answer);
     note(shot, judge.faultsOf(shot.sent, answer), `${answer.status} ${answer.text}`);
     requests.answered(shot, answer);
     if (answer.status < 300) learn(shot, answer, isGood);
@@ -155,22 +147,13 @@ function rank({ method, path, id }: Operation): number {
   return method === "delete" ? 4 : 3;
 }
 
-/** Operations that were never carried out: their positive half was not tested. */
-export function neverDone({ tallies }: FuzzReport): readonly string[] {
-  return [...tallies].filter(([, { statuses }]) => !Object.keys(statuses).some((status) => status.startsWith("2"))).map(([id]) => id);
-}
-
 export function printReport({ seed, sent, findings, tallies, seconds }: FuzzReport): void {
-  const count = (statuses: Tally["statuses"], hundred: number) =>
-    Object.entries(statuses).reduce((sum, [status, times]) => (Math.floor(Number(status) / 100) === hundred ? sum + times : sum), 0);
   console.log(`${sent} requests in ${Math.round(seconds)} s, FUZZ_SEED=${seed}, ${findings.length} findings`);
-  console.table(
-    Object.fromEntries(
-      [...tallies].map(([id, { statuses, slowestMs }]) => [
-        id,
-        { "2xx": count(statuses, 2), "4xx": count(statuses, 4), "5xx": count(statuses, 5), slowestMs: Math.round(slowestMs) },
-      ]),
-    ),
-  );
+  for (const [operation, { requests, slowestMs = 0, answers = "" }] of Object.entries(tallies.rows())) {
+    console.log(`${operation}: ${requests} requests, the slowest ${slowestMs} ms; ${answers}`);
+  }
+  const { anywhere, byOperation } = tallies.neverMet();
+  console.log(`documented, and met nowhere: ${anywhere.join(", ")}`);
+  for (const [operation, kinds] of Object.entries(byOperation)) console.log(`documented, and not met at ${operation}: ${kinds.join(", ")}`);
   for (const { operation, fault, curl, answer } of findings) console.log(`--- ${operation}: ${fault}\n${curl.slice(0, 3_000)}\n${answer}\n`);
 }
