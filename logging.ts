@@ -42,7 +42,7 @@ const secretNames = [
 /** pino matches a path, not a name, so each name is given for the depths at which log calls put things. */
 const secretPaths = secretNames.flatMap((name) => ["", "*.", "*.*.", "*.*.*."].map((depth) => `${depth}${name}`));
 
-/** `12:03:44 info  message key=value`, errors with their stack below. */
+/** `12:03:44 info  message key=value`, errors with their stack below, indented. Nothing in it can move a cursor, or look like a line of its own. */
 function readable(target: Writable): Writable {
   return new Writable({
     write(chunk, _encoding, done) {
@@ -62,6 +62,12 @@ function readableLine(line: string): string {
   const { time, level, msg, err, ...rest } = JSON.parse(line) as Record<string, unknown>;
   const label = pino.levels.labels[Number(level)] ?? "";
   const members = Object.entries(rest).map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
-  const stack = typeof err === "object" && err !== null && "stack" in err ? `\n${String(err.stack)}` : "";
-  return `${[String(time).slice(11, 19), label.padEnd(5), msg ?? "", ...members].join(" ")}${stack}\n`;
+  const stack = typeof err === "object" && err !== null && "stack" in err ? String(err.stack).split("\n") : [];
+  const first = [String(time).slice(11, 19), label.padEnd(5), msg ?? "", ...members].join(" ");
+  return [first, ...stack.map((part) => `  ${part}`)].map((part) => `${forTerminal(part)}\n`).join("");
+}
+
+/** What moves cursors, colours text, ends lines or turns the direction of writing is shown by its number. */
+function forTerminal(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 }
