@@ -2,8 +2,9 @@ import type { Logger } from "pino";
 import type { BlobStore } from "../blobs/store.ts";
 import type { Database } from "../db/database.ts";
 import type { KeyRing } from "../db/secrets.ts";
+import type { HostResolver } from "../domain/host.ts";
 import type { CustomerId, MailboxId, WebhookEndpointId } from "../domain/ids.ts";
-import type { HostResolver, ProviderDefinition } from "../providers/provider.ts";
+import type { ProviderDefinition } from "../providers/provider.ts";
 import type { Deliverer } from "../webhooks/deliver.ts";
 
 /** What activities reach the running workflows with. The composition root builds it on Temporal's client, so that no activity knows a workflow. */

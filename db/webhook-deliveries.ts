@@ -133,8 +133,7 @@ export async function listStaleAwakeEndpoints(db: Connection, olderThanMs = 60_0
   const before = sql`now() - ${olderThanMs} * interval '1 millisecond'`;
   const { rows } = await sql<{ id: WebhookEndpointId }>`
     select w.id from webhook_endpoints w
-    where (w.is_enabled and (${hasDueHead(sql`w.id`, before)} or (w.drained_until <= now() and ${hasDueHead(sql`w.id`, sql`now()`)})))
-      or w.deleted_at < ${before}
+    where (w.is_enabled and ${hasDueHead(sql`w.id`, before)}) or w.deleted_at < ${before}
   `.execute(db);
   return rows.map((row) => row.id);
 }

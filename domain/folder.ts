@@ -37,8 +37,3 @@ export const roleOrder: readonly FolderRole[] = ["inbox", "sent", "drafts", "non
 export function compareRoles(a: FolderRole, b: FolderRole): number {
   return roleOrder.indexOf(a) - roleOrder.indexOf(b);
 }
-
-/** The role that a message in all of these folders shows as its own; `none` for a message in no folder. */
-export function mainRole(roles: readonly FolderRole[]): FolderRole {
-  return roles.toSorted(compareRoles)[0] ?? "none";
-}

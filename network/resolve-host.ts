@@ -1,17 +1,7 @@
 import { lookup as systemLookup } from "node:dns/promises";
 import ipaddr from "ipaddr.js";
 import { MailError } from "../domain/errors.ts";
-
-export interface ResolvedHost {
-  readonly address: string;
-  readonly family: 4 | 6;
-}
-
-/**
- * Turns a host name into the one address that is connected to, so that a name cannot answer differently between check and use (DNS rebinding).
- * The same shape as the one that providers/provider.ts asks for.
- */
-export type HostResolver = (host: string) => Promise<ResolvedHost>;
+import type { HostResolver } from "../domain/host.ts";
 
 export interface HostResolverOptions {
   /** Networks in CIDR form, or single addresses, that are reached although they are private. */

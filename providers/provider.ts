@@ -3,6 +3,7 @@ import type { z } from "zod";
 import type { ReceivingFacts, SendingFacts } from "../domain/connection-report.ts";
 import type { MailError } from "../domain/errors.ts";
 import type { FolderRole, RemoteFolder } from "../domain/folder.ts";
+import type { HostResolver } from "../domain/host.ts";
 import type { Flags, RemoteMessage } from "../domain/message.ts";
 import type { FlagsChange, WriteMark, WriteRef, WriteResult, WriteScope, WriteTarget } from "../domain/message-action.ts";
 import type { ChangePage, FetchedMessages, HistoryPage, ScopeState, SyncCursor, SyncScope } from "../domain/sync.ts";
@@ -159,12 +160,6 @@ export interface Patience {
 
 /** A place for one more connection to the account, of `max` over all processes; resolves to what gives it back. Throws `too_many_connections`. */
 export type ConnectionTaker = (max: number, signal?: AbortSignal) => Promise<() => void>;
-
-/**
- * Turns a host name into the one address that is connected to, so that a name cannot answer differently between check and use.
- * Throws `host_not_found` or `private_address_refused`.
- */
-export type HostResolver = (host: string) => Promise<{ readonly address: string; readonly family: 4 | 6 }>;
 
 /** What a test of a connection found: each side's report, or the failure with cause and fix. */
 export interface ConnectionReport {

@@ -2,9 +2,10 @@ import type { ConnectionSlots } from "../db/connection-slots.ts";
 import type { WorkMailbox } from "../db/mailbox-state.ts";
 import { type KeyRing, unseal } from "../db/secrets.ts";
 import { MailError } from "../domain/errors.ts";
+import type { HostResolver } from "../domain/host.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import { givenRoles } from "../domain/sync-settings.ts";
-import type { HostResolver, MailProvider, ProviderDefinition } from "../providers/provider.ts";
+import type { MailProvider, ProviderDefinition } from "../providers/provider.ts";
 
 /** Open mailboxes of this process, kept for a while after their last use: a login costs more than most of what follows it. */
 export interface Sessions {

@@ -1,11 +1,11 @@
 import { MailError } from "../domain/errors.ts";
-import type { ResolveHost } from "./deliver.ts";
+import type { HostResolver } from "../domain/host.ts";
 
 export interface UrlRules {
   /** The resolver that deliveries use: refuses private networks that are not allowed. */
-  readonly resolveHost: ResolveHost;
+  readonly resolveHost: HostResolver;
   /** One that refuses all private networks: tells which hosts are reached over the public internet. */
-  readonly resolvePublicHost: ResolveHost;
+  readonly resolvePublicHost: HostResolver;
 }
 
 /**
@@ -23,7 +23,7 @@ export async function findUrlFault(text: string, rules: UrlRules): Promise<strin
   return undefined;
 }
 
-async function codeOf(resolve: ResolveHost, host: string): Promise<string | undefined> {
+async function codeOf(resolve: HostResolver, host: string): Promise<string | undefined> {
   try {
     await resolve(host);
     return undefined;

@@ -3,13 +3,11 @@ import { setTimeout as pause } from "node:timers/promises";
 import { rootCertificates } from "node:tls";
 import { Agent, buildConnector, type Dispatcher, errors } from "undici";
 import { MailError } from "../domain/errors.ts";
+import type { HostResolver } from "../domain/host.ts";
 import { signWebhook } from "./sign.ts";
 
-/** The network's part, as network/resolve-host.ts makes it. */
-export type ResolveHost = (host: string) => Promise<{ readonly address: string; readonly family: 4 | 6 }>;
-
 export interface DelivererOptions {
-  readonly resolveHost: ResolveHost;
+  readonly resolveHost: HostResolver;
   /** An attempt that has no answer after this time has failed. */
   readonly timeoutMs?: number;
   /** Certificates to trust besides the well-known ones; tests sign their own. */
@@ -119,7 +117,7 @@ function retryAfter(header: string | string[] | undefined): number | undefined {
   return Number.isFinite(ms) && ms > 0 ? ms : undefined;
 }
 
-function pinnedConnector(resolveHost: ResolveHost, { timeoutMs, ca }: { timeoutMs: number; ca: string | undefined }): buildConnector.connector {
+function pinnedConnector(resolveHost: HostResolver, { timeoutMs, ca }: { timeoutMs: number; ca: string | undefined }): buildConnector.connector {
   const connect = buildConnector({ allowH2: false, timeout: timeoutMs, ...(ca === undefined ? {} : { ca: [...rootCertificates, ca] }) });
   return (target, callback) => {
     const host = target.hostname;

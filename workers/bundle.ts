@@ -21,7 +21,7 @@ export async function buildBundle(): Promise<string> {
  * bundling takes 300 MB and seconds, which a worker would keep from then on and lose at each of its starts.
  */
 export async function loadBundle(): Promise<{ readonly codePath: string }> {
-  if (process.env["NODE_ENV"] === "production" && existsSync(builtPath)) return { codePath: builtPath };
+  if (process.env.NODE_ENV === "production" && existsSync(builtPath)) return { codePath: builtPath };
   const path = join(root, "build", `workflow-bundle-${await fingerprint()}.js`);
   if (!existsSync(path)) await promisify(execFile)(process.execPath, [import.meta.filename, path], { cwd: root });
   return { codePath: path };

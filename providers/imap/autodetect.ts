@@ -1,5 +1,5 @@
 import { resolveMx, resolveSrv } from "node:dns/promises";
-import type { HostResolver } from "../provider.ts";
+import type { HostResolver } from "../../domain/host.ts";
 import { readAutoconfig } from "./autoconfig.ts";
 import { fetchText } from "./fetch-text.ts";
 import { type AuthKind, findPresetByDomain, findPresetByMx, type Preset, type PresetServer, type Security } from "./presets.ts";

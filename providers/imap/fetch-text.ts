@@ -1,5 +1,5 @@
 import { Agent, request } from "undici";
-import type { HostResolver } from "../provider.ts";
+import type { HostResolver } from "../../domain/host.ts";
 
 const timeoutMs = 8_000;
 const bytesMax = 64 * 1024;

@@ -1,6 +1,6 @@
 import { connect, isIPv6, type Socket } from "node:net";
 import { MailError, type MailErrorCode } from "../../domain/errors.ts";
-import type { HostResolver } from "../provider.ts";
+import type { HostResolver } from "../../domain/host.ts";
 import type { ProxySettings } from "./proxy-settings.ts";
 
 /** Where a tunnel leads. */

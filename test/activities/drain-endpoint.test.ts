@@ -1,6 +1,5 @@
 import { CancelledFailure } from "@temporalio/common";
 import { MockActivityEnvironment } from "@temporalio/testing";
-import pino from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type DrainDependencies, type DrainResult, webhookActivities } from "../../activities/webhooks.ts";
 import { claimSleepingEndpoints, recordEvents } from "../../db/events.ts";
@@ -10,53 +9,34 @@ import { listStaleAwakeEndpoints } from "../../db/webhook-deliveries.ts";
 import { deleteWebhookEndpoint, disableWebhookEndpoint, enableWebhookEndpoint } from "../../db/webhook-endpoints.ts";
 import type { CustomerId, MailboxId, WebhookEndpointId } from "../../domain/ids.ts";
 import { createHostResolver } from "../../network/resolve-host.ts";
-import { createDeliverer } from "../../webhooks/deliver.ts";
+import { createDeliverer, type Deliverer } from "../../webhooks/deliver.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { until } from "../helpers/wait.ts";
-import { createCustomer, createEndpoint, createMailboxes, keyRing, tell } from "../webhooks/outbox.ts";
+import { createCustomer, createEndpoint, createMailboxes, tell } from "../webhooks/outbox.ts";
 import { hang, isSignedBy, type Received, startReceiver } from "../webhooks/receiver.ts";
-
-const resolveHost = createHostResolver({ allowPrivateNetworks: ["127.0.0.0/8"] });
-const deliverer = createDeliverer({ resolveHost, timeoutMs: 1_000 });
-const log = pino({ level: "silent" });
+import { createDrains, type TestDrains } from "./drains.ts";
 
 let test: TestDatabase;
 let customerId: CustomerId;
 let mailboxIds: readonly MailboxId[];
-let woken: WebhookEndpointId[];
+let drains: TestDrains;
 
 beforeAll(async () => {
   test = await createTestDatabase();
+  drains = createDrains(test.db, [5, 5]);
 });
 afterAll(async () => {
-  await deliverer.close();
+  await drains.close();
   await test.drop();
 });
 beforeEach(async () => {
   customerId = await createCustomer(test.db);
   mailboxIds = await createMailboxes(test.db, customerId, 3);
-  woken = [];
+  drains.woken.length = 0;
 });
 
 function drain(id: WebhookEndpointId, options: Partial<DrainDependencies> = {}, env = new MockActivityEnvironment()): Promise<DrainResult> {
-  const signals = {
-    wakeMailbox: async () => {},
-    startShard: async () => {},
-    wakeActions: async () => {},
-    keepContent: async () => {},
-    wakeRelay: async (endpointId: WebhookEndpointId) => void woken.push(endpointId),
-  };
-  const { drainEndpoint } = webhookActivities({
-    db: test.db,
-    keyRing,
-    log,
-    signals,
-    draining: new AbortController().signal,
-    deliverer,
-    schedule: [5, 5],
-    random: () => 0.5,
-    ...options,
-  });
+  const { drainEndpoint } = webhookActivities({ ...drains, random: () => 0.5, ...options });
   return env.run(drainEndpoint, { endpointId: id });
 }
 
@@ -157,9 +137,9 @@ describe("drainEndpoint", () => {
     // A process that dies between the answer and the record: the post is made, and nothing of this run reaches the database.
     let posts = 0;
     const dying = {
-      ...deliverer,
-      deliver: async (post: Parameters<typeof deliverer.deliver>[0]) => {
-        const outcome = await deliverer.deliver(post);
+      ...drains.deliverer,
+      deliver: async (post: Parameters<Deliverer["deliver"]>[0]) => {
+        const outcome = await drains.deliverer.deliver(post);
         posts++;
         if (posts === 2) throw new Error("killed");
         return outcome;
@@ -203,7 +183,7 @@ describe("drainEndpoint", () => {
     expect(row).toMatchObject({ is_enabled: false, is_awake: false });
     expect(row.disabled_reason).toContain("410");
     expect(row.disabled_reason).toContain(`/v1/webhook-endpoints/${id}/enable`);
-    expect(woken).toEqual([other.id]);
+    expect(drains.woken).toEqual([other.id]);
     const told = await test.db
       .selectFrom("events")
       .selectAll()

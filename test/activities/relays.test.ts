@@ -1,5 +1,4 @@
 import { MockActivityEnvironment } from "@temporalio/testing";
-import pino from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Relays } from "../../activities/dependencies.ts";
 import { createRelays, type RelayOptions } from "../../activities/relays.ts";
@@ -9,48 +8,37 @@ import { listAbandonedEndpoints } from "../../db/relay.ts";
 import { listStaleAwakeEndpoints } from "../../db/webhook-deliveries.ts";
 import { deleteWebhookEndpoint } from "../../db/webhook-endpoints.ts";
 import type { CustomerId, MailboxId, WebhookEndpointId } from "../../domain/ids.ts";
-import { createHostResolver } from "../../network/resolve-host.ts";
-import { createDeliverer } from "../../webhooks/deliver.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { until } from "../helpers/wait.ts";
-import { createCustomer, createEndpoint, createMailboxes, keyRing, tell } from "../webhooks/outbox.ts";
+import { createCustomer, createEndpoint, createMailboxes, tell } from "../webhooks/outbox.ts";
 import { type Answer, startReceiver } from "../webhooks/receiver.ts";
+import { createDrains, type TestDrains } from "./drains.ts";
 
-const deliverer = createDeliverer({ resolveHost: createHostResolver({ allowPrivateNetworks: ["127.0.0.0/8"] }) });
 let test: TestDatabase;
 let customerId: CustomerId;
 let mailboxIds: readonly MailboxId[];
-let woken: WebhookEndpointId[];
+let drains: TestDrains;
 
 beforeAll(async () => {
   test = await createTestDatabase();
+  drains = createDrains(test.db, [60_000, 60_000]);
 });
 afterAll(async () => {
-  await deliverer.close();
+  await drains.close();
   await test.drop();
 });
 beforeEach(async () => {
   customerId = await createCustomer(test.db);
   mailboxIds = await createMailboxes(test.db, customerId, 3);
-  woken = [];
+  drains.woken.length = 0;
 });
 
-const drains = () => ({
-  ...{ db: test.db, keyRing, log: pino({ level: "silent" }), deliverer, draining: new AbortController().signal, schedule: [60_000, 60_000] },
-  signals: {
-    wakeMailbox: async () => {},
-    startShard: async () => {},
-    wakeActions: async () => {},
-    keepContent: async () => {},
-    wakeRelay: async (id: WebhookEndpointId) => void woken.push(id),
-  },
-});
 /** A process that tells events. */
-const startTeller = (options: Partial<RelayOptions> = {}, draining = new AbortController().signal): Relays =>
-  createRelays({ ...drains(), draining }, { drainsItself: true, ...options });
+const startTeller = (options: Partial<RelayOptions> = {}, draining = drains.draining): Relays =>
+  createRelays({ ...drains, draining }, { drainsItself: true, ...options });
 /** What the endpoint's workflow runs when it is woken. */
 const runRelay = (endpointId: WebhookEndpointId): Promise<DrainResult> =>
-  new MockActivityEnvironment().run(webhookActivities(drains()).drainEndpoint, { endpointId });
+  new MockActivityEnvironment().run(webhookActivities(drains).drainEndpoint, { endpointId });
 const mailbox = (index: number): MailboxId => mailboxIds[index] as MailboxId;
 const endpointRow = (id: WebhookEndpointId) => test.db.selectFrom("webhook_endpoints").selectAll().where("id", "=", id).executeTakeFirstOrThrow();
 /** The time of whoever holds the endpoint is up, and it has not let go: it is dead. */
@@ -72,7 +60,7 @@ describe("who has told events", () => {
       await teller.settled();
       expect(receiver.received).toHaveLength(expected);
     }
-    expect(woken).toEqual([]);
+    expect(drains.woken).toEqual([]);
     expect(await endpointRow(id)).toMatchObject({ is_awake: false, drained_until: null });
   });
 
@@ -80,7 +68,7 @@ describe("who has told events", () => {
     const { id } = await createEndpoint(test.db, customerId, "http://127.0.0.1:1/");
     await tell(test.db, customerId, mailbox(0), 1);
     expect(await startTeller({ drainsItself: false }).wake(customerId)).toBe(1);
-    expect(woken).toEqual([id]);
+    expect(drains.woken).toEqual([id]);
     expect(await endpointRow(id)).toMatchObject({ is_awake: true, drained_until: null });
   });
 
@@ -110,10 +98,7 @@ describe("who has told events", () => {
     expect(await claimSleepingEndpoints(test.db, customerId, { holdMs: 30_000 })).toEqual([id]);
     const teller = startTeller();
     expect(await teller.wake(customerId)).toBe(0);
-    expect(await listStaleAwakeEndpoints(test.db)).toEqual([]);
     await endHold(id);
-    // With nobody to tell anything more, housekeeping finds it without waiting longer.
-    expect(await listStaleAwakeEndpoints(test.db)).toEqual([id]);
     expect(await teller.wake(customerId)).toBe(1);
     await teller.settled();
     expect(receiver.received).toHaveLength(1);
@@ -126,7 +111,7 @@ describe("who has told events", () => {
     await claimSleepingEndpoints(test.db, customerId, { holdMs: 30_000 });
     await endHold(id);
     startTeller();
-    await until(() => woken.includes(id), "the relay to be signalled");
+    await until(() => drains.woken.includes(id), "the relay to be signalled");
     await runRelay(id);
     expect(await listAbandonedEndpoints(test.db)).not.toContain(id);
   });
@@ -142,7 +127,7 @@ describe("who has told events", () => {
     await test.db.updateTable("webhook_endpoints").set({ deleted_at: longAgo }).where("id", "=", deleted.id).execute();
     const ending = new AbortController();
     startTeller({ lookForStaleMs: 50 }, ending.signal);
-    await until(() => woken.includes(claimed.id) && woken.includes(deleted.id), "their relays to be signalled");
+    await until(() => [claimed.id, deleted.id].every((id) => drains.woken.includes(id)), "their relays to be signalled");
     ending.abort();
     await runRelay(deleted.id);
     expect(await listStaleAwakeEndpoints(test.db)).not.toContain(deleted.id);
@@ -170,7 +155,7 @@ describe("who has told events", () => {
     await tell(test.db, customerId, mailbox(0), 2);
     await teller.wake(customerId);
     await teller.settled();
-    expect(woken).toEqual([id]);
+    expect(drains.woken).toEqual([id]);
     const slept = await runRelay(id);
     expect(slept).toMatchObject({ state: "asleep", delivered: 0, failed: 0 });
     expect(slept.nextDueAt).toBeGreaterThan(Date.now());
@@ -184,7 +169,7 @@ describe("who has told events", () => {
     await tell(test.db, customerId, mailbox(0), 1_500);
     await teller.wake(customerId);
     await teller.settled();
-    expect(woken).toEqual([id]);
+    expect(drains.woken).toEqual([id]);
     expect(receiver.received.length).toBeLessThan(1_500);
     expect(await endpointRow(id)).toMatchObject({ is_awake: true, drained_until: null });
     expect(await runRelay(id)).toMatchObject({ state: "asleep", nextDueAt: null });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { domainOf, normaliseAddress, withoutSubaddress } from "../../domain/address.ts";
 import { directionOf, isSelf } from "../../domain/direction.ts";
-import { compareRoles, type FolderRole, isSyncedByDefault, mainRole } from "../../domain/folder.ts";
+import { compareRoles, type FolderRole, isSyncedByDefault } from "../../domain/folder.ts";
 
 const self = { email: "Me@Example.test", aliases: ["alias@example.test"], ownDomains: ["Own.test"] };
 const from = (address?: string) => (address === undefined ? [] : [{ name: "", address }]);
@@ -61,8 +61,6 @@ describe("folders", () => {
   it("are ordered by where a person would look first", () => {
     const roles: FolderRole[] = ["trash", "none", "inbox", "junk", "sent", "archive"];
     expect(roles.toSorted(compareRoles)).toEqual(["inbox", "sent", "none", "archive", "junk", "trash"]);
-    expect(mainRole(["trash", "archive"])).toBe("archive");
-    expect(mainRole([])).toBe("none");
   });
 
   it.each([

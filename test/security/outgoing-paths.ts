@@ -1,5 +1,5 @@
 import { MailError } from "../../domain/errors.ts";
-import type { HostResolver } from "../../network/resolve-host.ts";
+import type { HostResolver } from "../../domain/host.ts";
 import { fetchText } from "../../providers/imap/fetch-text.ts";
 import { imap } from "../../providers/imap/index.ts";
 import type { ImapCredentials, ImapSettings } from "../../providers/imap/settings.ts";
