@@ -1,6 +1,6 @@
 import { Context } from "@temporalio/activity";
 import type { BlobStore } from "../blobs/store.ts";
-import { ContentTooLarge, putContent } from "../blobs/vault.ts";
+import { ContentTooLarge, putContent, putContents, type VaultEntry } from "../blobs/vault.ts";
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/ids.ts";
 import {
@@ -24,7 +24,7 @@ import { MailError } from "../domain/errors.ts";
 import type { BlobKey, MailboxId, MessageId } from "../domain/ids.ts";
 import { extractReply } from "../domain/reply-text.ts";
 import { toTermVector } from "../domain/search-terms.ts";
-import { type ParsedText, parseTexts } from "../mime/parse-source.ts";
+import { type MessageToRead, type ReadText, readTexts } from "../mime/parse-source.ts";
 import { makeSnippet } from "../mime/snippet.ts";
 import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "../sessions/sessions.ts";
@@ -68,10 +68,12 @@ const sourceBytesMax = 2 * 1024 * 1024;
 const textBytesMax = 256 * 1024;
 /** What the text part of a page of HTML costs at most where only its beginning is asked for. */
 const snippetPartBytesMax = 48 * 1024;
-/** Sources that a thread parses in one task: few enough for both threads to have some of a group. */
-const parsedMax = 10;
-/** Puts at once: a store's answer, or a disk's sync, is what they wait for. */
-const putsMax = 16;
+/** Sources that a thread reads in one task: few enough for both threads to have some of a group. */
+const readMax = 20;
+/** Sources that are sealed and put together: a few milliseconds of this thread, and a second copy in memory of so many. */
+const putMax = 64;
+/** Messages whose attachments are on their way at once. */
+const messagesMax = 16;
 
 /**
  * Fetches what is to be had of messages besides what a listing says, newest first, until nothing waits or the slice ends: lines of preview in any case, and
@@ -264,11 +266,19 @@ async function prepareGroup(keeper: Keeper, group: Group, fetched: Fetched): Pro
   const { target, db } = keeper;
   const keys = new KeyPool();
   await announceBlobs(db, keys.reserve(group.reduce((count, message) => count + blobCount(message, target), 0)));
-  // Parsed on other threads while the sources are put.
-  const parsed = fetched.sources === undefined ? undefined : parseAll(fetched.sources, keeper.signal);
-  const results = await mapAtMost(putsMax, group, async (message) => {
+  const sources = group.flatMap((message) => {
+    const source = fetched.sources?.get(message.ref);
+    return source === undefined ? [] : [{ message, source }];
+  });
+  // Read on other threads while they are put. Awaited after that; until then a failure must not count as unhandled.
+  const reading = readSources(keeper, sources);
+  reading.catch(() => {});
+  const entries = await putSources(keeper, sources, keys);
+  const texts = await reading;
+  const done = new Map(sources.map(({ message }, index) => [message.id, { entry: entries[index], text: texts[index] } as KeptSource]));
+  const results = await mapAtMost(messagesMax, group, async (message) => {
     try {
-      return await keepMessage(keeper, message, keys, fetched, parsed?.get(message.ref));
+      return await keepMessage(keeper, message, keys, fetched.texts?.get(message.ref), done.get(message.id));
     } catch (error) {
       if (isMessagesOwn(error, keeper.provider)) return undefined;
       throw error;
@@ -293,17 +303,50 @@ function isMessagesOwn(error: unknown, provider: MailProvider): boolean {
   return error.code === "not_found" || error.code === "rejected" || error.code === "invalid_response";
 }
 
+interface FetchedSource {
+  readonly message: Placed;
+  readonly source: Buffer;
+}
+
+/** A source that is put, and what was read of it. */
+interface KeptSource {
+  readonly entry: VaultEntry;
+  readonly text: ReadText;
+}
+
+async function readSources({ mailbox, signal }: Keeper, sources: readonly FetchedSource[]): Promise<readonly ReadText[]> {
+  const messages = sources.map(({ message, source }): MessageToRead => {
+    const { envelope, traits, snippet } = message;
+    const attachments = message.attachments.map(({ fileName, isInline }) => ({ fileName, isInline }));
+    return { source, searchable: { mailboxId: mailbox.id, receivedAt: message.receivedAt.toISOString(), envelope, attachments, traits, snippet } };
+  });
+  const options = { customerId: mailbox.customerId, charactersMax: textBytesMax, signal };
+  const read = await Promise.all(slices(messages, readMax).map((some) => readTexts({ ...options, messages: some })));
+  return read.flat();
+}
+
+async function putSources({ blobs, signal }: Keeper, sources: readonly FetchedSource[], keys: KeyPool): Promise<readonly VaultEntry[]> {
+  const entries: VaultEntry[] = [];
+  for (const some of slices(sources, putMax)) {
+    const contents = some.map(({ source }) => ({ key: keys.take(), content: source }));
+    entries.push(...(await putContents(blobs, contents, { signal })));
+  }
+  return entries;
+}
+
+function slices<Item>(items: readonly Item[], size: number): readonly (readonly Item[])[] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, index) => items.slice(index * size, (index + 1) * size));
+}
+
 async function keepMessage(
   keeper: Keeper,
   message: Placed,
   keys: KeyPool,
-  fetched: Fetched,
-  parsed: Promise<ParsedText> | undefined,
+  beginning: string | undefined,
+  source: KeptSource | undefined,
 ): Promise<Kept | undefined> {
   const { target, provider, blobs: store, signal, mailbox } = keeper;
   const scope = { path: message.path };
-  const source = fetched.sources?.get(message.ref);
-  const beginning = fetched.texts?.get(message.ref);
   const isSourceWanted = target.content === "full" && !isStreamed(message, target);
   if (isSourceWanted ? source === undefined : beginning === undefined && isTextWanted(message, target)) return undefined;
   const blobs: MessageBlob[] = [];
@@ -311,9 +354,8 @@ async function keepMessage(
     const entry = await putContent(store, keys.take(), content, { signal, ...(sizeBytesMax === undefined ? {} : { sizeBytesMax }) });
     blobs.push({ ...entry, messageId: message.id, part, contentType });
   };
-  if (target.content === "full") {
-    await keep(sourcePart, "message/rfc822", source === undefined ? (await provider.openSource(scope, message.ref, signal)).stream : once(source));
-  }
+  if (source !== undefined) blobs.push({ ...source.entry, messageId: message.id, part: sourcePart, contentType: sourceType });
+  else if (target.content === "full") await keep(sourcePart, sourceType, (await provider.openSource(scope, message.ref, signal)).stream);
   for (const attachment of wantedAttachments(message, target)) {
     const { stream } = await provider.openPart(scope, message.ref, attachment.part, signal);
     try {
@@ -323,10 +365,21 @@ async function keepMessage(
       if (!(error instanceof ContentTooLarge)) throw error;
     }
   }
+  if (source !== undefined) {
+    const { snippet, terms, ...text } = source.text;
+    return { preview: { id: message.id, snippet, terms }, text: { messageId: message.id, ...text }, blobs };
+  }
   if (target.content === "metadata") return { preview: previewOf(mailbox, message, beginning, null), text: undefined, blobs };
-  const text = await textOf(message.id, parsed, beginning);
-  return { preview: previewOf(mailbox, message, text.text, text.text), text, blobs };
+  const text = beginning ?? "";
+  const isTruncated = Buffer.byteLength(text) >= textBytesMax - 3;
+  return {
+    preview: previewOf(mailbox, message, text, text),
+    text: { messageId: message.id, text, isTruncated, reply: extractReply(text).reply },
+    blobs,
+  };
 }
+
+const sourceType = "message/rfc822";
 
 /** The line of preview of a message that has none, and its words anew, with those of the text that is kept. Undefined where nothing is new. */
 function previewOf(mailbox: WorkMailbox, message: PendingContent, beginning: string | undefined, text: string | null): Preview | undefined {
@@ -336,48 +389,12 @@ function previewOf(mailbox: WorkMailbox, message: PendingContent, beginning: str
   return { id: message.id, snippet, terms: toTermVector(mailbox.customerId, searchable) };
 }
 
-/** The sources of a group, some at a time; each promise is that of its message. */
-function parseAll(sources: ReadonlyMap<string, Buffer>, signal: AbortSignal): ReadonlyMap<string, Promise<ParsedText>> {
-  const entries = [...sources];
-  const parsed = new Map<string, Promise<ParsedText>>();
-  for (let at = 0; at < entries.length; at += parsedMax) {
-    const some = entries.slice(at, at + parsedMax);
-    const texts = parseTexts(
-      some.map(([, source]) => source),
-      { charactersMax: textBytesMax, signal },
-    );
-    for (const [index, [ref]] of some.entries()) {
-      const text = texts.then((all) => parsedAt(all, index));
-      // Awaited once its source is put; until then a failure of it must not count as unhandled.
-      text.catch(() => {});
-      parsed.set(ref, text);
-    }
-  }
-  return parsed;
-}
-
-function parsedAt(texts: readonly ParsedText[], index: number): ParsedText {
-  const text = texts[index];
-  if (text === undefined) throw new Error("a source was parsed to nothing");
-  return text;
-}
-
-async function textOf(messageId: MessageId, parsed: Promise<ParsedText> | undefined, text = ""): Promise<MessageText> {
-  if (parsed === undefined) return { messageId, text, isTruncated: Buffer.byteLength(text) >= textBytesMax - 3, reply: extractReply(text).reply };
-  const { text: whole, isTruncated, reply } = await parsed;
-  return { messageId, text: whole, isTruncated, reply: reply.reply };
-}
-
 function wantedAttachments({ attachments }: PendingContent, { attachmentBytesMax }: ContentTarget) {
   return attachments.filter(({ encodedSizeBytes }) => encodedSizeBytes <= attachmentBytesMax && attachmentBytesMax > 0);
 }
 
 function blobCount(message: PendingContent, target: ContentTarget): number {
   return (target.content === "full" ? 1 : 0) + wantedAttachments(message, target).length;
-}
-
-async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
-  yield bytes;
 }
 
 /** Keys that were announced together, for one group's puts. What is not saved stays announced, and is removed in a day. */

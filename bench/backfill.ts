@@ -2,8 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { sql } from "kysely";
 import type { MailboxId } from "../domain/ids.ts";
 import { claimUser } from "../test/helpers/dovecot-server.ts";
-import { runBareLoop } from "./bare-loop.ts";
-import { cpuMs, peakMb } from "./costs.ts";
+import { type BareSources, runBareLoop } from "./bare-loop.ts";
+import { cpuMs, ownCpuMs, peakMb } from "./costs.ts";
 import type { BenchContext, Benchmark } from "./harness.ts";
 import { type BenchInstallation, type BenchProcess, startBenchInstallation } from "./installation.ts";
 import { correspondence } from "./mail.ts";
@@ -69,34 +69,57 @@ interface Backfill {
 
 type Kind = "metadata" | "content";
 
-/** The bare loop and Everpost in turns, so that what else the machine does meets both alike. */
+/** The bare loop and Everpost in turns, so that what else the machine does meets both alike. CPU is that of the process at work and of PostgreSQL. */
 async function compare(bench: Backfill, worker: BenchProcess, kind: Kind): Promise<Readonly<Record<string, number>>> {
   const { context, everpost, user, count } = bench;
   const { postgresPid, progress } = context;
-  const taken: { bare: number; full: number; bareCpu: number; fullCpu: number; previews: number }[] = [];
-  for (let round = 0; round <= rounds; round += 1) {
-    const bare = await costOf([process.pid, postgresPid], async () => {
-      const stored = await runBareLoop(context.db, everpost.imapPort, user, { withContent: kind === "content" });
+  const bareLoop = async (sources: BareSources) => {
+    const cpu = () => ownCpuMs(process.pid) + cpuMs(postgresPid);
+    return costOf(cpu, async () => {
+      const stored = await runBareLoop(context.db, everpost.imapPort, user, sources);
       if (stored !== count) throw new Error(`the bare loop stored ${stored} of ${count} messages`);
     });
-    const full = await costOf([worker.pid, postgresPid], () => backfill(bench, kind));
-    // Lines of preview come behind the listing: they must not cost the next round.
-    const { ms: previews } = await costOf([], () => untilNothingWaits(context));
-    progress(
-      `${kind}: bare ${perSecond(count, bare.ms)} a second, Everpost ${perSecond(count, full.ms)}; CPU ${perMessage(bare.cpu, count)} and ${perMessage(full.cpu, count)} ms`,
+  };
+  const taken: { bare: Cost; threaded: Cost; full: Cost; previewsMs: number }[] = [];
+  for (let round = 0; round <= rounds; round += 1) {
+    const bare = await bareLoop(kind === "content" ? "parsed" : "none");
+    const threaded = kind === "content" ? await bareLoop("parsedOnThreads") : bare;
+    const full = await costOf(
+      () => cpuMs(worker.pid) + cpuMs(postgresPid),
+      () => backfill(bench, kind),
     );
-    taken.push({ bare: bare.ms, full: full.ms, bareCpu: bare.cpu, fullCpu: full.cpu, previews });
+    // Lines of preview come behind the listing: they must not cost the next round.
+    const started = performance.now();
+    await untilNothingWaits(context);
+    progress(
+      `${kind}: bare ${perSecond(count, bare.ms)} a second${kind === "content" ? `, with threads ${perSecond(count, threaded.ms)}` : ""}, Everpost ${perSecond(count, full.ms)}; CPU ${perMessage(bare.cpu, count)} and ${perMessage(full.cpu, count)} ms`,
+    );
+    taken.push({ bare, threaded, full, previewsMs: performance.now() - started });
   }
   const measured = taken.slice(1);
-  const middle = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-  return {
-    [`${kind}Ratio`]: Math.round(middle(measured.map(({ bare, full }) => bare / full)) * 100) / 100,
-    [`${kind}CeilingPerSecond`]: perSecond(count, middle(measured.map(({ bare }) => bare))),
-    [`${kind}PerSecond`]: perSecond(count, middle(measured.map(({ full }) => full))),
-    ...(kind === "metadata" ? { previewsPerSecond: perSecond(count, middle(measured.map(({ previews }) => previews))) } : {}),
-    [kind === "metadata" ? "cpuMsPerMessage" : "contentCpuMsPerMessage"]: perMessage(middle(measured.map(({ fullCpu }) => fullCpu)), count),
-    [kind === "metadata" ? "bareCpuMsPerMessage" : "bareContentCpuMsPerMessage"]: perMessage(middle(measured.map(({ bareCpu }) => bareCpu)), count),
-  };
+  const middle = (read: (one: (typeof measured)[number]) => number) =>
+    measured.map(read).sort((a, b) => a - b)[Math.floor(measured.length / 2)] ?? Number.NaN;
+  const ratioTo = (loop: "bare" | "threaded") => Math.round(middle((one) => one[loop].ms / one.full.ms) * 100) / 100;
+  const rateOf = (part: "bare" | "threaded" | "full") =>
+    perSecond(
+      count,
+      middle(({ [part]: { ms } }) => ms),
+    );
+  const cpuOf = (part: "bare" | "full") =>
+    perMessage(
+      middle(({ [part]: { cpu } }) => cpu),
+      count,
+    );
+  const rates = { [`${kind}Ratio`]: ratioTo("bare"), [`${kind}CeilingPerSecond`]: rateOf("bare"), [`${kind}PerSecond`]: rateOf("full") };
+  if (kind === "metadata") {
+    const previewsPerSecond = perSecond(
+      count,
+      middle(({ previewsMs }) => previewsMs),
+    );
+    return { ...rates, previewsPerSecond, cpuMsPerMessage: cpuOf("full"), bareCpuMsPerMessage: cpuOf("bare") };
+  }
+  const threaded = { contentThreadedRatio: ratioTo("threaded"), contentThreadedPerSecond: rateOf("threaded") };
+  return { ...rates, ...threaded, contentCpuMsPerMessage: cpuOf("full"), bareContentCpuMsPerMessage: cpuOf("bare") };
 }
 
 /** From the call that connects the mailbox until all its messages, and what is wanted of them, are stored. */
@@ -129,8 +152,12 @@ async function untilNothingWaits({ db }: BenchContext): Promise<void> {
   while ((await db.selectFrom("messages").select("id").where("content_state", "=", "pending").limit(1).execute()).length > 0) await delay(50);
 }
 
-async function costOf(pids: readonly number[], work: () => Promise<unknown>): Promise<{ readonly ms: number; readonly cpu: number }> {
-  const cpu = () => pids.reduce((sum, pid) => sum + cpuMs(pid), 0);
+interface Cost {
+  readonly ms: number;
+  readonly cpu: number;
+}
+
+async function costOf(cpu: () => number, work: () => Promise<unknown>): Promise<Cost> {
   const [started, before] = [performance.now(), cpu()];
   await work();
   return { ms: performance.now() - started, cpu: cpu() - before };

@@ -1,5 +1,6 @@
 import { ImapFlow } from "imapflow";
 import { sql } from "kysely";
+import { simpleParser } from "mailparser";
 import type { Database } from "../db/database.ts";
 import { parseSource } from "../mime/parse-source.ts";
 import type { MailUser } from "./mail-server.ts";
@@ -20,10 +21,16 @@ type BareTables = {
 };
 
 /**
- * What anybody would write first, and nothing else: ImapFlow's metadata in ranges of 500, one row a message inserted by kysely. With `withContent` it
- * fetches the source as well, parses it with the parser that Everpost uses, and stores the text. Returns how many messages it stored.
+ * What becomes of sources: nothing, for metadata alone; read by mailparser's `simpleParser`, one after the other, as anybody would write it; or by mailparser
+ * on two threads beside the loop, with the reply cut out.
  */
-export async function runBareLoop(db: Database, port: number, user: MailUser, { withContent }: { readonly withContent: boolean }): Promise<number> {
+export type BareSources = "none" | "parsed" | "parsedOnThreads";
+
+/**
+ * What anybody would write first, and nothing else: ImapFlow's metadata in ranges of 500, one row a message inserted by kysely. If asked, it fetches the
+ * source as well, and stores the text. Returns how many messages it stored.
+ */
+export async function runBareLoop(db: Database, port: number, user: MailUser, sources: BareSources = "none"): Promise<number> {
   await sql`drop table if exists bare_messages`.execute(db);
   await sql`create table bare_messages (folder text, uid int, flags text[] not null, received_at timestamptz not null, size_bytes int not null,
     envelope jsonb not null, structure jsonb not null, text text, primary key (folder, uid))`.execute(db);
@@ -36,9 +43,12 @@ export async function runBareLoop(db: Database, port: number, user: MailUser, { 
     for (const { path } of await client.list()) {
       const folder = await client.mailboxOpen(path, { readOnly: true });
       for (let first = 1; first < folder.uidNext; first += pageSize) {
-        const query = { uid: true, flags: true, internalDate: true, size: true, envelope: true, bodyStructure: true, source: withContent };
+        const query = { uid: true, flags: true, internalDate: true, size: true, envelope: true, bodyStructure: true, source: sources !== "none" };
         const fetched = await client.fetchAll(`${first}:${Math.min(first + pageSize, folder.uidNext) - 1}`, query, { uid: true });
-        const texts = await Promise.all(fetched.map(({ source }) => (source === undefined ? null : textOf(source))));
+        const texts = await textsOf(
+          fetched.map(({ source }) => source),
+          sources,
+        );
         const rows = fetched.map((message, index) => ({
           folder: path,
           uid: message.uid,
@@ -59,6 +69,14 @@ export async function runBareLoop(db: Database, port: number, user: MailUser, { 
   return stored;
 }
 
-async function textOf(source: Buffer): Promise<string> {
+async function textsOf(found: readonly (Buffer | undefined)[], sources: BareSources): Promise<readonly (string | null)[]> {
+  if (sources === "parsedOnThreads") return Promise.all(found.map(async (source) => (source === undefined ? null : textOnThread(source))));
+  const texts: (string | null)[] = [];
+  // Mark-up made of plain text, with its links, is what simpleParser spends most on and nobody here reads.
+  for (const source of found) texts.push(source === undefined ? null : ((await simpleParser(source, { skipTextToHtml: true })).text ?? null));
+  return texts;
+}
+
+async function textOnThread(source: Buffer): Promise<string> {
   return (await parseSource(source, { charactersMax: 256 * 1024 })).text;
 }

@@ -3,8 +3,22 @@ import { createReadStream } from "node:fs";
 import { mkdir, open, rename, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
+import { Tinypool } from "tinypool";
 import type { BlobKey } from "../domain/ids.ts";
 import { BlobMissing, type BlobStore } from "./store.ts";
+import type { WriteTask } from "./write-files-worker.ts";
+
+/**
+ * Small blobs are written many at a time on threads of their own, which may wait for a disk: asking for each step of each file from the thread that does
+ * everything else cost more than the steps. Threads start with the first blobs and end when none came for a minute.
+ */
+const writers = new Tinypool({
+  filename: new URL("./write-files-worker.ts", import.meta.url).href,
+  runtime: "worker_threads",
+  minThreads: 0,
+  maxThreads: 2,
+  idleTimeout: 60_000,
+});
 
 /**
  * Blobs as files below a directory, which may be a network file system that all processes share. A file is written under another name, synced and
@@ -28,7 +42,7 @@ export function folderBlobStore(dir: string): BlobStore {
       const file = fileOf(key);
       const folder = dirname(file);
       await makeDirectory(folder);
-      const unfinished = `${file}.${randomBytes(6).toString("hex")}.tmp`;
+      const unfinished = `${file}.${unfinishedSuffix()}.tmp`;
       const handle = await open(unfinished, "wx", 0o600).catch((error: unknown) => {
         // Somebody cleaned up behind us: the next attempt makes it anew.
         if (isAbsent(error)) made.delete(folder);
@@ -49,6 +63,13 @@ export function folderBlobStore(dir: string): BlobStore {
       }
       await syncDirectory(folder);
     },
+    async putAll(blobs, { signal } = {}) {
+      if (blobs.length === 0) return;
+      // Begun, it is not broken off: a thread that is stopped would leave unfinished files.
+      signal?.throwIfAborted();
+      const task: WriteTask = { files: blobs.map(({ key, bytes }) => ({ path: fileOf(key), bytes })), suffix: unfinishedSuffix() };
+      await writers.run(task);
+    },
     async open(key, range) {
       const stream = createReadStream(fileOf(key), range === undefined ? {} : { start: range.first, end: range.last });
       return opened(stream, key);
@@ -61,6 +82,10 @@ export function folderBlobStore(dir: string): BlobStore {
       await unlink(fileOf(key)).catch(undefinedIfAbsent);
     },
   };
+}
+
+function unfinishedSuffix(): string {
+  return randomBytes(6).toString("hex");
 }
 
 /** A rename lives in its directory (POSIX leaves it to the caller to sync that one too). File systems that cannot do so are no worse than before. */

@@ -16,6 +16,8 @@ export interface S3Settings {
 
 /** S3 wants lengths before bytes: what is longer than one part is uploaded in several, one in memory at a time. The smallest S3 takes is 5 MiB. */
 const partBytes = 8 * 1024 * 1024;
+/** Whole blobs on their way at once. */
+const putsMax = 16;
 /** Five hundred megabytes over a slow line, part by part. */
 const requestTimeoutMs = 120_000;
 /** With pauses that double from 50 ms, for 5xx and 429. */
@@ -81,6 +83,13 @@ export function s3BlobStore(settings: S3Settings): BlobStore {
       const second = first.done === true ? first : await parts.next();
       if (first.done === true || second.done === true) return put(key, first.done === true ? Buffer.alloc(0) : first.value, signal);
       return putInParts(key, parts, first.value, second.value, signal);
+    },
+    async putAll(blobs, { signal } = {}) {
+      for (let at = 0; at < blobs.length; at += putsMax) {
+        const puts = await Promise.allSettled(blobs.slice(at, at + putsMax).map(({ key, bytes }) => put(key, bytes, signal)));
+        const failed = puts.find((outcome) => outcome.status === "rejected");
+        if (failed !== undefined) throw failed.reason;
+      }
     },
     async open(key, range) {
       const headers = range === undefined ? {} : { Range: `bytes=${range.first}-${range.last}` };

@@ -32,6 +32,16 @@ export async function* sealStream(plain: AsyncIterable<Buffer>, key: Buffer, nam
   yield sealChunk(Buffer.concat(rest), key, name, number, true);
 }
 
+/** The same of a content that is there as a whole. */
+export function sealBytes(plain: Buffer, key: Buffer, name: string): Buffer {
+  const last = chunkCount(plain.length) - 1;
+  if (last === 0) return sealChunk(plain, key, name, 0, true);
+  const chunks = Array.from({ length: last + 1 }, (_, number) => {
+    return sealChunk(plain.subarray(number * chunkBytes, (number + 1) * chunkBytes), key, name, number, number === last);
+  });
+  return Buffer.concat(chunks);
+}
+
 /** What to read of a sealed blob for a range of its content, and what to drop of the first chunk. */
 export interface SealedRange {
   readonly sealed: BlobRange;

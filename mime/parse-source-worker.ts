@@ -1,9 +1,13 @@
 import { type Attachment, simpleParser } from "mailparser";
+import type { CustomerId } from "../domain/ids.ts";
 import type { ReplyText } from "../domain/reply-text.ts";
+import { type Searchable, toTermVector } from "../domain/search-terms.ts";
 import { htmlToText } from "./html-to-text.ts";
+import { readPlainSource } from "./plain-source.ts";
 import { replyText } from "./reply-text.ts";
 import { storable } from "./sanitise.ts";
 import { type SafeHtml, sanitiseHtml } from "./sanitise-html.ts";
+import { makeSnippet } from "./snippet.ts";
 import { tidyText } from "./tidy-text.ts";
 import { isTnef, readTnef, type TnefAttachment } from "./tnef.ts";
 
@@ -12,8 +16,16 @@ export interface ParseTask {
   readonly charactersMax: number;
 }
 
-export interface ParseTextsTask {
-  readonly sources: readonly Uint8Array[];
+/** A message whose text is to be kept: its source, and what else it is found by. */
+export interface MessageToRead {
+  readonly source: Uint8Array;
+  /** Its `snippet` stays if there is one. */
+  readonly searchable: Omit<Searchable, "text">;
+}
+
+export interface ReadTextsTask {
+  readonly messages: readonly MessageToRead[];
+  readonly customerId: CustomerId;
   readonly charactersMax: number;
 }
 
@@ -47,7 +59,15 @@ export interface ParsedSource {
 }
 
 /** What is kept of a message's text. */
-export type ParsedText = Pick<ParsedSource, "text" | "isTruncated" | "reply">;
+export interface ReadText {
+  readonly text: string;
+  readonly isTruncated: boolean;
+  readonly reply: string;
+  /** The line of preview; null for an empty text. */
+  readonly snippet: string | null;
+  /** The words by which it is found, as PostgreSQL's text for a tsvector. */
+  readonly terms: string;
+}
 
 /** An attachment as the parser found it, in the order of the message; those within attached messages are theirs. */
 export interface ParsedAttachment {
@@ -62,50 +82,64 @@ export interface ParsedAttachment {
 
 /** Runs on a thread of mime/parse-source.ts. */
 export default async function run(
-  task: ParseTask | ParseTextsTask | SanitiseTask | UnwrapTask,
-): Promise<ParsedSource | readonly ParsedText[] | SafeHtml | UnwrappedTnef> {
+  task: ParseTask | ReadTextsTask | SanitiseTask | UnwrapTask,
+): Promise<ParsedSource | readonly ReadText[] | SafeHtml | UnwrappedTnef> {
   if ("tnef" in task) return unwrapOne(task);
-  if ("sources" in task) return parseTexts(task);
+  if ("messages" in task) return readTexts(task);
   return "source" in task ? parse(task) : sanitise(task);
 }
 
-async function parseTexts({ sources, charactersMax }: ParseTextsTask): Promise<readonly ParsedText[]> {
-  const texts: ParsedText[] = [];
-  for (const source of sources) {
-    const { text, isTruncated, reply } = await parse({ source, charactersMax });
-    texts.push({ text, isTruncated, reply });
+async function readTexts({ messages, customerId, charactersMax }: ReadTextsTask): Promise<readonly ReadText[]> {
+  const read: ReadText[] = [];
+  for (const { source, searchable } of messages) {
+    const { text, isTruncated, reply } = await readText({ source, charactersMax });
+    const snippet = searchable.snippet ?? (makeSnippet(text) || null);
+    read.push({ text, isTruncated, reply: reply.reply, snippet, terms: toTermVector(customerId, { ...searchable, snippet, text }) });
   }
-  return texts;
+  return read;
+}
+
+type Texts = Pick<ParsedSource, "text" | "isTruncated" | "html" | "reply">;
+
+/** A source that the parser gives up on (a thousand parts, a header of a megabyte) has no text, and keeps nobody else from theirs. */
+async function readText({ source, charactersMax }: ParseTask): Promise<Texts> {
+  const plain = readPlainSource(asBuffer(source));
+  if (plain !== undefined) return textsOf({ text: storable(plain.text), html: plain.html === null ? null : storable(plain.html) }, charactersMax);
+  try {
+    return await parse({ source, charactersMax });
+  } catch {
+    return textsOf({ text: "", html: null }, charactersMax);
+  }
 }
 
 async function parse({ source, charactersMax }: ParseTask): Promise<ParsedSource> {
-  const mail = await simpleParser(Buffer.from(source.buffer, source.byteOffset, source.byteLength), {
-    skipHtmlToText: false,
-    skipTextToHtml: true,
-    skipImageLinks: true,
-  });
+  const mail = await simpleParser(asBuffer(source), { skipHtmlToText: false, skipTextToHtml: true, skipImageLinks: true });
   const wrapped = mail.attachments.map((part) =>
     isTnef({ contentType: part.contentType, fileName: part.filename ?? null }) ? readTnef(part.content) : undefined,
   );
   const bodies = wrapped.filter((one) => one !== undefined);
-  // PostgreSQL takes no NUL in a text (SQLSTATE 22021), and JSON no half of a surrogate pair.
   const ownHtml = mail.html === false || mail.html === undefined ? null : storable(mail.html);
   const html = ownHtml ?? bodies.find((one) => one.html !== null)?.html ?? null;
-  const text =
-    storable(mail.text ?? "") ||
-    bodies.find((one) => one.text !== null)?.text ||
-    (ownHtml === null && html !== null ? tidyText(htmlToText(html)) : "");
-  const cut = (whole: string) => whole.slice(0, charactersMax).toWellFormed();
+  const text = storable(mail.text ?? "") || bodies.find((one) => one.text !== null)?.text || "";
   return {
-    text: cut(text),
-    isTruncated: text.length > charactersMax || (html?.length ?? 0) > charactersMax,
-    html: html === null ? null : cut(html),
-    reply: replyText({ text: cut(text), html: html === null ? null : cut(html) }),
+    ...textsOf({ text, html }, charactersMax),
     attachments: mail.attachments.flatMap((part, index) => [
       toAttachment(part),
       ...(wrapped[index]?.attachments ?? []).map((one) => unwrap(one, part)),
     ]),
   };
+}
+
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+/** Both must be storable: PostgreSQL takes no NUL in a text (SQLSTATE 22021), and JSON no half of a surrogate pair. Where there is mark-up only, it is the text. */
+function textsOf(whole: { readonly text: string; readonly html: string | null }, charactersMax: number): Texts {
+  const cut = (one: string) => one.slice(0, charactersMax).toWellFormed();
+  const text = whole.text.trim() === "" && whole.html !== null ? tidyText(htmlToText(whole.html)) : whole.text;
+  const shown = { text: cut(text), html: whole.html === null ? null : cut(whole.html) };
+  return { ...shown, isTruncated: text.length > charactersMax || (whole.html?.length ?? 0) > charactersMax, reply: replyText(shown) };
 }
 
 function toAttachment({ filename, contentType, cid, size, contentDisposition, related }: Attachment): ParsedAttachment {

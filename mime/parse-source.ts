@@ -1,8 +1,8 @@
 import { Tinypool } from "tinypool";
-import type { ParsedSource, ParsedText, ParseTask, ParseTextsTask, SanitiseTask, UnwrappedTnef, UnwrapTask } from "./parse-source-worker.ts";
+import type { ParsedSource, ParseTask, ReadText, ReadTextsTask, SanitiseTask, UnwrappedTnef, UnwrapTask } from "./parse-source-worker.ts";
 import type { SafeHtml } from "./sanitise-html.ts";
 
-export type { ParsedAttachment, ParsedSource, ParsedText, UnwrappedTnef } from "./parse-source-worker.ts";
+export type { MessageToRead, ParsedAttachment, ParsedSource, ReadText, UnwrappedTnef } from "./parse-source-worker.ts";
 
 /**
  * Sources are parsed on threads of their own: mailparser takes about a millisecond per message and seconds for a large one, in which a worker could not
@@ -37,14 +37,10 @@ export async function unwrapTnef(tnef: Buffer, { pick, signal }: { readonly pick
 }
 
 /**
- * The texts of many sources, in their order, as one task: handing a source to a thread and its result back costs as much as parsing a short one, and
- * what nobody keeps of it (mark-up, attachments) is left there.
+ * What is kept of the texts of many messages, in their order, as one task: handing a source to a thread and its result back costs as much as reading a
+ * short one, and what nobody keeps of it (mark-up, attachments) is left there.
  */
-export async function parseTexts(
-  sources: readonly Buffer[],
-  { charactersMax, signal }: { readonly charactersMax: number } & Cancellable,
-): Promise<readonly ParsedText[]> {
-  const task: ParseTextsTask = { sources, charactersMax };
+export async function readTexts({ signal, ...task }: ReadTextsTask & Cancellable): Promise<readonly ReadText[]> {
   return threads.run(task, signal === undefined ? {} : { signal });
 }
 

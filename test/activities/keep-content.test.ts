@@ -27,9 +27,11 @@ let isStoreAway = false;
 
 beforeAll(async () => {
   const folder = folderBlobStore(dir);
+  const full = () => Promise.reject(new Error("the disk is full"));
   const blobs: BlobStore = {
     ...folder,
-    put: (key, bytes, options) => (isStoreAway ? Promise.reject(new Error("the disk is full")) : folder.put(key, bytes, options)),
+    put: (key, bytes, options) => (isStoreAway ? full() : folder.put(key, bytes, options)),
+    putAll: (all, options) => (isStoreAway ? full() : folder.putAll(all, options)),
   };
   engine = await startEngine({ pageSize: 7, blobs });
 });

@@ -71,7 +71,7 @@ export const rooms: readonly Room[] = [
     name: "blobs",
     files: /^blobs\//,
     imports: ["domain"],
-    packages: ["aws4fetch"],
+    packages: ["aws4fetch", "tinypool"],
     node: ["node:crypto", "node:fs", "node:fs/promises", "node:path", "node:stream"],
   },
   // Open mailboxes of a process: the workers' and the API's.

@@ -1,7 +1,7 @@
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { BlobMissing, type BlobStore } from "../../blobs/store.ts";
-import { openContent, putContent } from "../../blobs/vault.ts";
+import { openContent, putContent, putContents } from "../../blobs/vault.ts";
 import { newId } from "../../db/ids.ts";
 
 /** What every blob store must do. Run once per store. */
@@ -20,6 +20,22 @@ export function describeBlobStore(name: string, open: () => BlobStore): void {
       expect(Buffer.concat(await part.toArray()).equals(bytes.subarray(size - 70, size - 20))).toBe(true);
       await store.remove(key);
       expect(await store.head(key)).toBeUndefined();
+    });
+
+    it("many at once, each to the byte, and none twice", async () => {
+      const store = open();
+      const contents = [0, 1, 65_536, 65_537, 200_000, ...Array.from({ length: 60 }, (_, n) => 1_000 + n)].map((size) => {
+        return { key: newId("blob"), content: randomBytes(size) };
+      });
+      const entries = await putContents(store, contents);
+      for (const [index, { key, content }] of contents.entries()) {
+        const entry = entries[index];
+        expect(entry).toMatchObject({ key, sizeBytes: content.length });
+        expect(Buffer.concat(await (await openContent(store, entry as NonNullable<typeof entry>)).toArray()).equals(content)).toBe(true);
+        expect(entry).toMatchObject({ sha256: createHash("sha256").update(content).digest() });
+      }
+      await expect(putContents(store, [])).resolves.toEqual([]);
+      await expect(putContents(store, contents, { signal: AbortSignal.abort() })).rejects.toThrow();
     });
 
     it("says that it has no such blob, and removes it all the same", async () => {

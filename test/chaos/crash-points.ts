@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { isMainThread } from "node:worker_threads";
 import { ImapFlow } from "imapflow";
 import pg from "pg";
+import { Tinypool } from "tinypool";
 import { Agent } from "undici";
 import { placeAt } from "./effects.ts";
 
@@ -104,8 +105,14 @@ function watchPosts(around: Around): void {
 function watchBlobs(around: Around): void {
   // Only the blob store renames and removes files while the process is at work.
   wrap(fs, "rename", () => around("blob put"));
+  // Several at once are written on a thread, where nothing is watched: done when the thread says so.
+  wrap(Tinypool.prototype, "run", (_pool, [task]) => (isWriteTask(task) ? around("blobs put") : undefined));
   wrap(fs, "unlink", () => around("blob removed"));
   syncBuiltinESMExports();
+}
+
+function isWriteTask(task: unknown): boolean {
+  return typeof task === "object" && task !== null && "files" in task;
 }
 
 const temporalWrites = /(StartWorkflowExecution|SignalWithStartWorkflowExecution|SignalWorkflowExecution|ExecuteMultiOperation)$/;

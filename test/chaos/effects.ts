@@ -21,7 +21,7 @@ const effects = [
   /\bcommands\.(connect|command|disconnect|settingsChanged|carryOutActions|changeFolder|wakeRelay)\(/,
   /\bprovider\.(setFlags|move|copy|remove|createFolder|renameFolder|deleteFolder)\(/,
   /\bdeliverer\.deliver\(/,
-  /\bblobs\.remove\(|\bputContent\(|\bstore\.put\(/,
+  /\bblobs\.remove\(|\bputContents?\(|\bstore\.put(All)?\(/,
 ];
 
 /** A function of a file, a method of an object that one returns, or a route by its operation. */
