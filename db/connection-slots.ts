@@ -127,8 +127,17 @@ function lockSession(url: string, own: Places) {
   let opening: Promise<Client> | undefined;
   let current: Client | undefined;
   let isClosed = false;
+  let tail: Promise<unknown> = Promise.resolve();
+
+  /** One statement at a time, as `pg` wants it: what is asked for meanwhile waits here. */
+  function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const turn = tail.then(work);
+    tail = turn.catch(() => {});
+    return turn;
+  }
 
   function client(): Promise<Client> {
+    if (isClosed) throw new MailError("unavailable", { doing: "counting connections while the process ends" });
     opening ??= open().catch((error: unknown) => {
       opening = undefined;
       throw error;
@@ -153,18 +162,21 @@ function lockSession(url: string, own: Places) {
   }
 
   return {
-    async lock(id: MailboxId, place: number): Promise<boolean> {
-      const { rows } = await (await client()).query<{ taken: boolean }>(lockStatement, [id, place]);
-      return rows[0]?.taken === true;
-    },
-    async unlock(id: MailboxId, place: number): Promise<void> {
-      // A session that broke has given up its locks already.
-      if (isClosed || opening === undefined) return;
-      await (await opening).query("select pg_advisory_unlock(hashtext($1), $2::int)", [id, place]).catch(() => {});
-    },
-    async ask(id: MailboxId): Promise<void> {
-      await (await client()).query("select pg_notify($1, $2)", [channel, id]);
-    },
+    lock: (id: MailboxId, place: number): Promise<boolean> =>
+      inTurn(async () => {
+        const { rows } = await (await client()).query<{ taken: boolean }>(lockStatement, [id, place]);
+        return rows[0]?.taken === true;
+      }),
+    unlock: (id: MailboxId, place: number): Promise<void> =>
+      inTurn(async () => {
+        // A session that broke has given up its locks already.
+        if (isClosed || opening === undefined) return;
+        await (await opening).query("select pg_advisory_unlock(hashtext($1), $2::int)", [id, place]).catch(() => {});
+      }),
+    ask: (id: MailboxId): Promise<void> =>
+      inTurn(async () => {
+        await (await client()).query("select pg_notify($1, $2)", [channel, id]);
+      }),
     async close(): Promise<void> {
       isClosed = true;
       const open = await opening?.catch(() => undefined);

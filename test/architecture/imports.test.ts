@@ -43,6 +43,13 @@ describe("who imports whom", () => {
     const loaded = reachable("workflows/index.ts");
     expect([...loaded].filter((target) => !/^(domain|workflows)\/|^@temporalio\/(workflow|common)$/.test(target))).toEqual([]);
   });
+
+  test("the modules of workflows keep nothing that changes: one copy of each serves every workflow", () => {
+    const changing = /^(?:export )?(?:let |var |const \w+(?:: (?!Readonly(?:Map|Set)<)[^=]+)? = new (?:Map|Set|WeakMap|WeakSet)\b)/m;
+    const files = ["workflows/index.ts", ...reachable("workflows/index.ts")].filter((target) => target.endsWith(".ts"));
+    expect(files.length).toBeGreaterThan(10);
+    expect(files.filter((file) => changing.test(readFileSync(join(root, file), "utf8")))).toEqual([]);
+  });
 });
 
 describe("packages", () => {

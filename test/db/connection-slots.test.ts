@@ -14,10 +14,15 @@ async function aProcess(): Promise<ConnectionSlots> {
   return slots;
 }
 
+const warnings: string[] = [];
+const onWarning = (warning: Error) => warnings.push(warning.message);
+
 beforeAll(async () => {
+  process.on("warning", onWarning);
   database = await createTestDatabase();
 });
 afterAll(async () => {
+  process.off("warning", onWarning);
   await Promise.all(opened.map((slots) => slots.close()));
   await database.drop();
 });
@@ -61,6 +66,15 @@ describe("connection slots", () => {
     const id = newId("mailbox");
     const taken = await Promise.allSettled(Array.from({ length: 6 }, () => a.take(id, 2)));
     expect(taken.filter((outcome) => outcome.status === "fulfilled")).toHaveLength(2);
+  });
+
+  it("ask PostgreSQL one thing at a time, however many callers come at once", async () => {
+    const a = await aProcess();
+    const releases = await Promise.all(Array.from({ length: 20 }, () => a.take(newId("mailbox"), 1)));
+    for (const release of releases) release();
+    await a.take(newId("mailbox"), 1);
+    // pg says so once in a process, by whichever test is the first to give cause.
+    expect(warnings.filter((message) => message.includes("already executing a query"))).toEqual([]);
   });
 
   it("are free again when their process dies", async () => {
