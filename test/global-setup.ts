@@ -18,6 +18,8 @@ declare module "vitest" {
     templateDatabase: string;
     temporalAddress: string;
     temporalNamespace: string;
+    /** What the servers write while they run, by whose log it is. */
+    serverLogs: Readonly<Record<string, string>>;
     dovecot: DovecotAddress & { readonly dir: string };
   }
 }
@@ -35,6 +37,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const sweepNow = () => sweep(dir);
   process.once("exit", sweepNow);
   try {
+    project.provide("serverLogs", { "PostgreSQL's log": join(dir, "postgres.log"), "Temporal's log": join(dir, "temporal.log") });
     await Promise.all([postgres(project, dir, keep), temporal(project, dir, keep), imapServer(project, dir, keep)]);
   } catch (error) {
     await Promise.all(parts.map((part) => part.stop()));

@@ -5,6 +5,7 @@ export interface Chance {
   /** A whole number from `min` to `max`, both included. */
   between(min: number, max: number): number;
   pick<T>(items: readonly T[]): T;
+  shuffle<T>(items: readonly T[]): readonly T[];
 }
 
 export function chanceOf(seed: number): Chance {
@@ -24,5 +25,20 @@ export function chanceOf(seed: number): Chance {
       if (item === undefined) throw new Error("nothing to pick from");
       return item;
     },
+    shuffle: (items) =>
+      items
+        .map((item) => [next(), item] as const)
+        .toSorted(([a], [b]) => a - b)
+        .map(([, item]) => item),
   };
+}
+
+/** What a run of chaos goes by: printed with its reports, and given again as CHAOS_SEED it repeats its choices. */
+export const runSeed = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000);
+
+/** A chance of a thing's own, the same whenever it is asked for: by its name (FNV-1a) and the seed. */
+export function chanceFor(seed: number, name: string): Chance {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(name)) hash = Math.imul(hash ^ byte, 0x01000193);
+  return chanceOf(seed ^ hash);
 }

@@ -1,9 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { clockFaults, diskFaults, networkFaults, partKills } from "./faults.ts";
+import { runSeed } from "./random.ts";
 import { type StormOptions, storm } from "./storm.ts";
-
-/** The same for every storm of a run; printed with each, and given again as CHAOS_SEED it repeats them. */
-const seed = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000);
 
 const storms: readonly (StormOptions & { readonly name: string })[] = [
   {
@@ -15,7 +13,7 @@ const storms: readonly (StormOptions & { readonly name: string })[] = [
     workers: 1,
     deliverEveryMs: 50,
     pauseMaxMs: 3_000,
-    seed,
+    seed: runSeed,
   },
   {
     name: "a hundred random kills of every part",
@@ -26,7 +24,7 @@ const storms: readonly (StormOptions & { readonly name: string })[] = [
     workers: 2,
     deliverEveryMs: 100,
     pauseMaxMs: 3_000,
-    seed: seed + 10,
+    seed: runSeed + 10,
   },
   {
     name: "connections cut and stalled, and answers to commits lost, between every pair",
@@ -37,7 +35,7 @@ const storms: readonly (StormOptions & { readonly name: string })[] = [
     workers: 2,
     deliverEveryMs: 100,
     pauseMaxMs: 2_000,
-    seed: seed + 20,
+    seed: runSeed + 20,
   },
   {
     name: "kills and cuts without a cached workflow",
@@ -48,7 +46,7 @@ const storms: readonly (StormOptions & { readonly name: string })[] = [
     settings: { EVERPOST_WORKER_CACHED_WORKFLOWS: "0" },
     deliverEveryMs: 150,
     pauseMaxMs: 3_000,
-    seed: seed + 30,
+    seed: runSeed + 30,
   },
   {
     name: "full disks, with whole sources kept",
@@ -61,7 +59,7 @@ const storms: readonly (StormOptions & { readonly name: string })[] = [
     connect: { sync: { content: "full" } },
     deliverEveryMs: 100,
     pauseMaxMs: 3_000,
-    seed: seed + 40,
+    seed: runSeed + 40,
   },
   {
     name: "clocks that jump by hours",
@@ -73,7 +71,7 @@ const storms: readonly (StormOptions & { readonly name: string })[] = [
     wrongClocks: true,
     deliverEveryMs: 100,
     pauseMaxMs: 3_000,
-    seed: seed + 50,
+    seed: runSeed + 50,
   },
 ];
 

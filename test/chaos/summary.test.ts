@@ -9,6 +9,9 @@ const report: ChaosReport = {
   told: 104,
   faults: [],
   late: 0,
+  boundMs: 285_000,
+  slowestMs: 44_200,
+  stretch: 2,
   leaks: [],
   tookMs: 61_000,
 };
@@ -27,6 +30,7 @@ test("adds up storms, and passes where nothing is wrong", () => {
     doubled: 0,
     otherwiseWrong: 0,
     late: 0,
+    slowestSeconds: 44,
     leaks: 0,
     seconds: 122,
     pass: true,
@@ -52,7 +56,7 @@ test("does not pass where a storm failed before it could report, nor where none 
 
 test("describes a storm with what was done to it", () => {
   expect(describeReport(report)).toBe(
-    "a storm (seed 7): 61 s\n     3 × kill a worker\n     2 × cut PostgreSQL off\n  100 messages delivered, 104 webhooks arrived\n" +
-      "  lost, doubled, wrong: 0; late: 0; leaks: 0",
+    "a storm (seed 7): 61 s, on a machine that took 2.0 times as long as alone\n     3 × kill a worker\n     2 × cut PostgreSQL off\n  100 messages delivered, 104 webhooks arrived\n" +
+      "  lost, doubled, wrong: 0; later than 285 s: 0 (the last after 44 s); leaks: 0",
   );
 });

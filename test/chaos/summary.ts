@@ -11,8 +11,12 @@ export interface ChaosReport {
   readonly told: number;
   /** What is wrong afterwards, in words. */
   readonly faults: readonly string[];
-  /** Messages that were told later than any pause explains. */
+  /** Messages that were told later than `boundMs` after their delivery or the last fault, which is what pauses and load explain. */
   readonly late: number;
+  readonly boundMs: number;
+  readonly slowestMs: number;
+  /** How many times longer work took on this machine than it takes alone. */
+  readonly stretch: number;
   /** What stands where it does not belong, in words. */
   readonly leaks: readonly string[];
   readonly tookMs: number;
@@ -38,6 +42,7 @@ export interface Totals {
   readonly doubled: number;
   readonly otherwiseWrong: number;
   readonly late: number;
+  readonly slowestSeconds: number;
   readonly leaks: number;
   readonly seconds: number;
   readonly pass: boolean;
@@ -69,18 +74,21 @@ export function totalsOf(reports: readonly ChaosReport[], failed: number): Total
     doubled,
     otherwiseWrong: faults.length - lost - doubled,
     late,
+    slowestSeconds: Math.round(Math.max(0, ...reports.map(({ slowestMs }) => slowestMs)) / 1000),
     leaks,
     seconds: Math.round(sum((report) => report.tookMs) / 1000),
     pass: failed === 0 && faults.length === 0 && late === 0 && leaks === 0 && reports.length > 0,
   };
 }
 
-export function describeReport({ name, seed, injected, delivered, told, faults, late, leaks, tookMs }: ChaosReport): string {
+export function describeReport(report: ChaosReport): string {
+  const { name, seed, injected, delivered, told, faults, late, boundMs, slowestMs, stretch, leaks, tookMs } = report;
+  const seconds = (ms: number) => `${(ms / 1000).toFixed(0)} s`;
   return [
-    `${name} (seed ${seed}): ${(tookMs / 1000).toFixed(0)} s`,
+    `${name} (seed ${seed}): ${seconds(tookMs)}, on a machine that took ${stretch.toFixed(1)} times as long as alone`,
     ...Object.entries(injected).map(([kind, count]) => `  ${String(count).padStart(4)} × ${kind}`),
     `  ${delivered} messages delivered, ${told} webhooks arrived`,
-    `  lost, doubled, wrong: ${faults.length}; late: ${late}; leaks: ${leaks.length}`,
+    `  lost, doubled, wrong: ${faults.length}; later than ${seconds(boundMs)}: ${late} (the last after ${seconds(slowestMs)}); leaks: ${leaks.length}`,
   ].join("\n");
 }
 

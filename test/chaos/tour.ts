@@ -1,18 +1,20 @@
 import { randomUUID } from "node:crypto";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { sql } from "kysely";
 import { onTestFinished } from "vitest";
 import { freePort } from "../../embedded/ports.ts";
 import { type Answer, type ConnectedMailbox, type Installation, startInstallation } from "../e2e/installation.ts";
-import type { MailServer, MailUser } from "../e2e/mail.ts";
+import { deliverNew, type MailServer, type MailUser } from "../e2e/mail.ts";
 import { createTestDatabase } from "../helpers/database.ts";
 import { createMailUser, dovecot } from "../helpers/dovecot.ts";
 import { type SpawnedProcess, spawnApi, spawnWorker } from "../helpers/processes.ts";
 import { temporalAddress } from "../helpers/temporal.ts";
 import { testDirectory } from "../helpers/test-run.ts";
 import { until } from "../helpers/wait.ts";
+import { chanceOf } from "./random.ts";
 
 /** An installation whose processes die once at each crash point that they reach, and are started again. */
 export interface Tour {
@@ -22,18 +24,27 @@ export interface Tour {
   readonly blobs: string;
   /** Asks until there is an answer that a repetition would not mend, as a careful client does: a POST each time with the same Idempotency-Key. */
   ask(method: string, path: string, body?: unknown): Promise<Answer>;
+  /** Delivers one new message, after a pause that the seed chooses, so that mailboxes get theirs in another order each time. */
+  deliver(email: string): Promise<string>;
   connect(more?: Parameters<Installation["connect"]>[1] & { readonly [member: string]: unknown }): Promise<ConnectedMailbox>;
-  /** From now on processes die at crash points, at all or at those that are named. */
+  /** From now on processes die at crash points. */
   arm(): void;
   disarm(): void;
   /** The crash points at which a process died, in order. */
   died(): readonly string[];
+  /** When the last of them did. */
+  lastDeathAt(): number;
+  /** Crash points that the seed let pass once, and that nobody came by again. */
+  spared(): readonly string[];
   /** Everything of our code that was on the way to an effect. */
   reached(): ReadonlySet<string>;
   readonly spawned: readonly SpawnedProcess[];
+  /** The mailboxes that were connected. */
+  readonly visited: readonly ConnectedMailbox[];
 }
 
-export async function startTour(settings: Readonly<Record<string, string>> = {}): Promise<Tour> {
+export async function startTour(seed: number): Promise<Tour> {
+  const chance = chanceOf(seed);
   const dir = testDirectory("tour");
   const [log, armed, blobs] = [join(dir, "died"), join(dir, "armed"), join(dir, "blobs")];
   const database = await createTestDatabase();
@@ -47,9 +58,10 @@ export async function startTour(settings: Readonly<Record<string, string>> = {})
     NODE_OPTIONS: `--import ${pathToFileURL(join(import.meta.dirname, "crash-points.ts"))}`,
     CRASH_LOG: log,
     CRASH_ARMED: armed,
-    ...settings,
+    CRASH_SEED: String(seed),
   });
   const spawned: SpawnedProcess[] = [];
+  const visited: ConnectedMailbox[] = [];
   // Two, so that one is at work while the other comes up.
   const startWorker = () => spawnWorker(installation.env);
   const workers = [installation.worker, await startWorker()].map((worker) => keepAlive(worker, startWorker, spawned));
@@ -77,7 +89,7 @@ export async function startTour(settings: Readonly<Record<string, string>> = {})
         return mayMend ? undefined : answer;
       },
       `an answer to ${method} ${path}`,
-      900_000,
+      1_800_000,
     );
   };
   return {
@@ -86,17 +98,29 @@ export async function startTour(settings: Readonly<Record<string, string>> = {})
     createMailUser,
     blobs,
     ask,
+    async deliver(email) {
+      await delay(chance.between(0, 1_000));
+      return deliverNew(mailServer, email, installation.ledger);
+    },
     async connect(more = {}) {
       const user = await createMailUser();
       const { status, body } = await ask("POST", "/v1/mailboxes", { ...installation.connectBody(user), ...more });
       if (status !== 201) throw new Error(`the mailbox was answered ${status}: ${JSON.stringify(body)}`);
-      return installation.asConnected(user, String(body.id), more);
+      const mailbox = installation.asConnected(user, String(body.id), more);
+      visited.push(mailbox);
+      return mailbox;
     },
     arm: () => writeFileSync(armed, ""),
     disarm: () => rmSync(armed, { force: true }),
     died: () => linesOf(log),
+    lastDeathAt: () => (existsSync(log) ? statSync(log).mtimeMs : 0),
+    spared() {
+      const died = new Set(linesOf(log));
+      return linesOf(`${log}.spared`).filter((point) => !died.has(point));
+    },
     reached: () => new Set(linesOf(`${log}.reached`)),
     spawned,
+    visited,
   };
 }
 

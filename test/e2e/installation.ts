@@ -74,11 +74,11 @@ export interface Installation extends AsyncDisposable {
   /** Resolves when the receiver was told of everything that was delivered. */
   untilAllTold(timeoutMs?: number): Promise<void>;
   startWorker(): Promise<void>;
-  /** Runs housekeeping now, by its own schedule, which otherwise fires every minute. */
+  /** Runs housekeeping now, by its own schedule, which otherwise fires every five minutes. */
   keepHouse(): Promise<void>;
   evidence(mailbox: ConnectedMailbox): Promise<MailboxEvidence>;
   /** What is still wrong after everything had time to settle. */
-  faults(mailbox: ConnectedMailbox): Promise<readonly string[]>;
+  faults(mailbox: ConnectedMailbox, patienceMs?: number): Promise<readonly string[]>;
 }
 
 const environment = {
@@ -211,13 +211,13 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
       }
     },
     evidence,
-    async faults(mailbox) {
+    async faults(mailbox, patienceMs = settlingMs) {
       let faults: readonly string[] = [];
       const isClean = async () => {
         faults = findFaults(await evidence(mailbox));
         return faults.length === 0;
       };
-      await until(isClean, "a state without faults", settlingMs).catch(() => {});
+      await until(isClean, "a state without faults", patienceMs).catch(() => {});
       return faults;
     },
     async [Symbol.asyncDispose]() {
@@ -235,7 +235,7 @@ function asConnected(user: MailUser, id: string, { sync = {} }: ConnectOptions =
 
 /**
  * What is told arrives a moment before it is written down that it did; if the worker dies in between, the relay's next run tells it again half a minute
- * later. A keeper of contents that was lost is started by housekeeping, which comes once a minute.
+ * later; what was claimed and never signalled is found within two minutes.
  */
 const settlingMs = 120_000;
 

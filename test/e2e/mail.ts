@@ -55,7 +55,7 @@ export async function deliverNew(server: MailServer, email: string, ledger: Ledg
     date: new Date(),
     hasAttachment: counter % 2 === 0,
   });
-  const at = await until(() => deliverTo(server.lmtpPort, email, rfc822).then(() => Date.now()), `the mail server to take ${messageId}`, 60_000);
+  const at = await until(() => deliverTo(server.lmtpPort, email, rfc822).then(() => Date.now()), `the mail server to take ${messageId}`, 180_000);
   ledger.entries.push({ ...delivered, email, isTold: true, at });
   return messageId;
 }

@@ -54,7 +54,7 @@ export async function startDovecot(dir: string, wanted?: DovecotPorts, { hiberna
   void part.exited.then(() => {
     ended = true;
   });
-  const deadline = performance.now() + 20_000;
+  const deadline = performance.now() + 90_000;
   while (!(await greets(ports.imap))) {
     if (ended || performance.now() > deadline) {
       await part.stop();
@@ -175,7 +175,7 @@ function raiseInotifyLimit(): void {
 
 /** A server that was killed holds its ports until its children have noticed. */
 async function untilFree(ports: readonly number[]): Promise<void> {
-  const deadline = performance.now() + 15_000;
+  const deadline = performance.now() + 60_000;
   for (const port of ports) {
     while (!(await isPortFree(port))) {
       if (performance.now() > deadline) throw new StartError(`port ${port}, which Dovecot is to use, stays busy`);

@@ -39,7 +39,7 @@ export async function spawnApi(env: Env): Promise<SpawnedApi> {
 export async function spawnReady(
   file: string,
   env: Env,
-  timeoutMs = 60_000,
+  timeoutMs = 180_000,
 ): Promise<{ process: SpawnedProcess; ready: Readonly<Record<string, unknown>> }> {
   const child = spawnEntryPoint(file, { env: { ...process.env, ...env }, output: "pipe" });
   const exited = exitOf(child);

@@ -48,7 +48,7 @@ export interface RunningCluster extends RunningPart {
  * The Temporal server of temporal-docker-compose.yml, without its container: the same version, schema script, environment and dynamic configuration,
  * on a loopback address of its own instead of a network of its own. The namespace is made as there, by tools/prepare-temporal.ts.
  */
-export async function startTemporalCluster(compose: Compose, databaseUrl: string): Promise<OwnPart<RunningCluster>> {
+export async function startTemporalCluster(compose: Compose, databaseUrl: string): Promise<OwnPart<RunningCluster> & { readonly logFile: string }> {
   const programs = await findServerPrograms();
   const dir = testDirectory("temporal-cluster");
   const { hostname, port, username, password } = new URL(databaseUrl);
@@ -90,7 +90,7 @@ export async function startTemporalCluster(compose: Compose, databaseUrl: string
     return { ...running, address: `${host}:${frontendPort}` };
   });
   await prepareNamespace({ ...process.env, TEMPORAL_ADDRESS: part.now.address, TEMPORAL_NAMESPACE: "mail" });
-  return part;
+  return Object.defineProperties({ logFile } as never, Object.getOwnPropertyDescriptors(part));
 }
 
 const frontendPort = 7233;
