@@ -268,7 +268,16 @@ export async function forgetMailbox(db: Database, id: MailboxId, purge: boolean)
 /** Deletes in slices, so that a million messages do not hold their locks for minutes. */
 async function purgeMessages(db: Database, id: MailboxId): Promise<void> {
   await db.deleteFrom("folders").where("mailbox_id", "=", id).execute();
-  for (const table of ["messages", "threads", "thread_keys", "events", "webhook_deliveries"] as const) {
+  for (;;) {
+    // Texts refer to no row: they are written before their messages' page is, and kept ones would stay for ever.
+    const { numAffectedRows } = await sql`
+      with gone as (delete from messages where ctid = any(array(select ctid from messages where mailbox_id = ${id} limit 5000)) returning id),
+        texts as (delete from message_texts t using gone where t.message_id = gone.id)
+      select from gone
+    `.execute(db);
+    if (numAffectedRows === 0n || numAffectedRows === undefined) break;
+  }
+  for (const table of ["threads", "thread_keys", "events", "webhook_deliveries"] as const) {
     for (;;) {
       const { numAffectedRows } = await sql`
         delete from ${sql.table(table)} where ctid = any(array(
