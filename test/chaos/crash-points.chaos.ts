@@ -11,13 +11,11 @@ import { fileTraces } from "../security/leaks.ts";
 import { startReceiver } from "../webhooks/receiver.ts";
 import { lateness } from "./checks.ts";
 import { watchLoad } from "./machine-load.ts";
+import { patienceMs } from "./patient.ts";
 import { toured } from "./proofs.ts";
 import { chanceOf, runSeed } from "./random.ts";
 import { searchEverywhere } from "./search.ts";
 import { startTour, type Tour } from "./tour.ts";
-
-/** A process dies some dozen times before a mailbox is live, and each time it is up to half a minute until somebody notices. */
-const patienceMs = 1_800_000;
 
 /** One thing that customers do; it resolves with what is wrong afterwards, once it had time to settle. */
 type Stop = (tour: Tour) => Promise<() => Promise<readonly string[]>>;
@@ -43,6 +41,12 @@ const stops: Readonly<Record<string, Stop>> = {
     await tour.ask("PATCH", `/v1/mailboxes/${mailbox.id}`, { sync: { excludePaths: [] } });
     await tour.ask("POST", `/v1/mailboxes/${mailbox.id}/pause`);
     await tour.ask("POST", `/v1/mailboxes/${mailbox.id}/resume`);
+    await installation.untilLive(mailbox.id, patienceMs);
+    // A second listing, to its end: what it does not name would be gone.
+    const listings = async () => (await installation.evidence(mailbox)).stored.events.filter(({ type }) => type === "mailbox.sync_completed").length;
+    const before = await listings();
+    await tour.ask("POST", `/v1/mailboxes/${mailbox.id}/resync`);
+    await until(async () => (await listings()) > before, "the second listing to be complete", patienceMs);
     return () => installation.faults(mailbox);
   },
 

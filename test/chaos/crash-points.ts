@@ -15,7 +15,7 @@ import { chanceFor } from "./random.ts";
  * Loaded before a process's own code (`node --import`). The process dies by SIGKILL the moment an effect of its is done and it is about to learn so: a
  * commit, a lone write, a command at the mail server, a POST, a blob, a call to Temporal. Each place in the code from which one comes is a crash point
  * and dies once; what died so far stands in the log that all processes share. Nothing dies while the file CRASH_ARMED is not there. Of the points that
- * workers come by again and again, the seed has half die the second time only: another order, and other states.
+ * every mailbox comes by again and again, the seed has half die the second time only: another order, and other states.
  */
 const log = process.env.CRASH_LOG;
 const armed = process.env.CRASH_ARMED;
@@ -57,8 +57,11 @@ function watchEffects(logFile: string, armedFile: string): void {
   watchTemporal(around);
 }
 
+/** What every mailbox comes by, again and again. */
+const often = / < activities\/(mailboxes\.ts (openMailbox|fetchChanges)|idle-shard|keep-content)/;
+
 function isSparedOnce(point: string): boolean {
-  return / < activities\//.test(point) && chanceFor(seed, point).next() < 0.5;
+  return often.test(point) && chanceFor(seed, point).next() < 0.5;
 }
 
 function diedAt(logFile: string): ReadonlySet<string> {

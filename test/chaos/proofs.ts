@@ -49,7 +49,6 @@ export const toured: readonly string[] = [
   "db/events.ts claimSleepingEndpoints",
   "db/events.ts insertDeliveries",
   "db/events.ts recordEvents",
-  "db/events.ts takeTurn",
   "db/folder-sync.ts forgetCursors",
   "db/folder-sync.ts recordFolderCounts",
   "db/folder-sync.ts removeFolders",
@@ -128,6 +127,7 @@ const because = {
   relay: "says whether a relay is awake: one of the two always sees the other, test/activities/drain-endpoint.test.ts",
   token: "no provider with tokens is there yet: test/activities/refresh-token.test.ts",
   blob: "a removal is due a day after its announcement, or when its row goes: test/blobs and test/activities/keep-content.test.ts fail it between store and row",
+  part: "a part of its caller's statement, and not on the stack when that runs; its caller is reached",
   forms: "asks for a function that is reached itself",
   purge: "one statement a batch of a purge that goes on until nothing is left",
 } as const;
@@ -148,6 +148,7 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "db/connection-tests.ts takeTestReport": because.test,
   "db/credentials.ts replaceCredentials": because.token,
   "db/customers.ts createCustomer": because.kept,
+  "db/events.ts takeTurn": because.part,
   "db/folder-counts.ts countPlaces": because.same,
   "db/folder-counts.ts listMiscounted": because.same,
   "db/folder-sync.ts beginListing": because.page,

@@ -1,12 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { ConnectedMailbox, ConnectOptions, Installation } from "../e2e/installation.ts";
+import type { ConnectOptions } from "../e2e/installation.ts";
 import { deliverNew, seedHistory } from "../e2e/mail.ts";
-import { until } from "../helpers/wait.ts";
 import { fileTraces } from "../security/leaks.ts";
 import { lateness, orphans, untruths } from "./checks.ts";
 import { type FaultName, type Faults, faultsOf, networkFaults, partKills } from "./faults.ts";
 import { buildHouse, type House, type HouseOptions } from "./house.ts";
 import { watchLoad } from "./machine-load.ts";
+import { connectPatiently, faultsLeft, patienceMs } from "./patient.ts";
 import { type Chance, chanceOf } from "./random.ts";
 import { type Grounds, searchEverywhere } from "./search.ts";
 import type { ChaosReport } from "./summary.ts";
@@ -28,10 +28,6 @@ export interface StormOptions extends HouseOptions {
   readonly pauseMaxMs: number;
 }
 
-/** How long anything is waited for that must come: what comes too late is judged by `lateness`, and what never does by the checker. */
-const patienceMs = 900_000;
-/** A keeper of contents that was lost is started by housekeeping, which comes every five minutes, or half a minute later. */
-const settlingMs = 420_000;
 /** A message of a live mailbox, on a machine that does nothing else. */
 const tellingMs = 30_000;
 
@@ -47,11 +43,11 @@ export async function storm(name: string, options: StormOptions): Promise<ChaosR
   const house = await buildHouse(options);
   const { installation, mailServer, dovecot } = house;
   const users = Array.from({ length: options.mailboxes }, () => dovecot.createMailUser());
-  const mailboxes = await Promise.all(users.map((user) => installation.connect(user, options.connect)));
+  const mailboxes = await Promise.all(users.map((user) => connectPatiently(installation, user, options.connect)));
   await Promise.all(mailboxes.map(({ id }) => installation.untilLive(id, patienceMs)));
   const large = dovecot.createMailUser();
   await seedHistory(mailServer, large, installation.ledger, "INBOX", options.history);
-  mailboxes.push(await installation.connect(large, options.connect));
+  mailboxes.push(await connectPatiently(installation, large, options.connect));
 
   const striking = new AbortController();
   const delivering = deliverWhile(striking.signal, house, users, options.deliverEveryMs, chanceOf(options.seed + 1));
@@ -65,8 +61,7 @@ export async function storm(name: string, options: StormOptions): Promise<ChaosR
 
   const faults: string[] = [];
   for (const mailbox of mailboxes) {
-    await syncPatiently(installation, mailbox);
-    faults.push(...(await installation.faults(mailbox, settlingMs)).map((fault) => `${mailbox.email}: ${fault}`));
+    faults.push(...(await faultsLeft(installation, mailbox)));
   }
   faults.push(...(await untruths(installation, mailboxes, tellingMs * load.stretch())));
   const leaks = await searchEverywhere(await groundsOf(house), mailboxes);
@@ -83,11 +78,6 @@ export async function storm(name: string, options: StormOptions): Promise<ChaosR
     leaks,
     tookMs: performance.now() - startedAt,
   };
-}
-
-/** As a customer does it whose first request came while a worker was still coming up. */
-async function syncPatiently({ call }: Installation, { id }: ConnectedMailbox): Promise<void> {
-  await until(async () => (await call("POST", `/v1/mailboxes/${id}/sync`)).status === 200, `a sync of ${id}`, patienceMs);
 }
 
 async function groundsOf({ installation, ways, spawned, postgres, temporal, blobs, readMetrics }: House): Promise<Grounds> {

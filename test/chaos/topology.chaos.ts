@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Client, Connection } from "@temporalio/client";
 import { expect, test } from "vitest";
-import { type ConnectedMailbox, type Installation, startInstallation } from "../e2e/installation.ts";
+import { type Installation, startInstallation } from "../e2e/installation.ts";
 import { deliverNew, type MailServer, type MailUser } from "../e2e/mail.ts";
 import { type Compose, readCompose, serviceOf } from "../helpers/compose.ts";
 import { countConnections } from "../helpers/connections.ts";
@@ -13,6 +13,7 @@ import { until } from "../helpers/wait.ts";
 import { fileTraces } from "../security/leaks.ts";
 import { lateness, orphans } from "./checks.ts";
 import { watchLoad } from "./machine-load.ts";
+import { connectPatiently, faultsLeft, patienceMs } from "./patient.ts";
 import { chanceOf, runSeed } from "./random.ts";
 import { searchEverywhere } from "./search.ts";
 import type { ChaosReport } from "./summary.ts";
@@ -23,9 +24,6 @@ const mailboxCount = Number(process.env.CHAOS_MAILBOXES ?? 200);
 const lateCount = 10;
 /** A message every twenty seconds for each: what two cores carry besides all of this. */
 const deliveriesPerSecond = mailboxCount / 20;
-const patience = 1_800_000;
-/** A keeper of contents that was lost is started by housekeeping, which comes every five minutes, or half a minute later. */
-const settlingMs = 420_000;
 
 test(`${mailboxCount} mailboxes on what temporal-docker-compose.yml starts, every part of Everpost and Temporal killed once`, async ({ task }) => {
   const beganAt = performance.now();
@@ -55,8 +53,10 @@ test(`${mailboxCount} mailboxes on what temporal-docker-compose.yml starts, ever
 
   const connectedAt = performance.now();
   const users = Array.from({ length: mailboxCount }, () => dovecot.createMailUser());
-  const mailboxes = await inTurns(users, 10, (user, index) => installation.connect(user, {}, { at: index % 2 === 0 ? installation.api : secondApi }));
-  await inTurns(mailboxes, 10, ({ id }) => installation.untilLive(id, patience));
+  const mailboxes = await inTurns(users, 10, (user, index) =>
+    connectPatiently(installation, user, {}, () => (index % 2 === 0 ? [installation.api, secondApi] : [secondApi, installation.api])),
+  );
+  await inTurns(mailboxes, 10, ({ id }) => installation.untilLive(id, patienceMs));
   console.log(`${mailboxCount} mailboxes were live ${seconds(performance.now() - connectedAt)} after the first was connected`);
 
   const stop = new AbortController();
@@ -81,7 +81,7 @@ test(`${mailboxCount} mailboxes on what temporal-docker-compose.yml starts, ever
   await strike(`the worker ${idle} killed and replaced`, () => replace(idle));
   const late = Array.from({ length: lateCount }, () => dovecot.createMailUser());
   await strike("an API process killed while mailboxes are connected through it", async () => {
-    const connecting = inTurns(late, lateCount, (user, index) => connectOnce(installation, user, [secondApi, installation.api], `late-${index}`));
+    const connecting = inTurns(late, lateCount, (user) => connectPatiently(installation, user, {}, () => [secondApi, installation.api]));
     await secondApi.kill("SIGKILL");
     mailboxes.push(...(await connecting));
     secondApi = await startApi();
@@ -95,12 +95,12 @@ test(`${mailboxCount} mailboxes on what temporal-docker-compose.yml starts, ever
   const { answered, refused } = await asking;
 
   const quietAt = performance.now();
-  await installation.untilAllTold(patience);
+  await installation.untilAllTold(patienceMs);
   const told = lateness(installation, lastFaultAt, load.stretch());
   const toldAfterMs = performance.now() - quietAt;
-  await inTurns(mailboxes, 20, ({ id }) => installation.untilLive(id, patience));
+  await inTurns(mailboxes, 20, ({ id }) => installation.untilLive(id, patienceMs));
   const liveAfterMs = performance.now() - quietAt;
-  const faults = (await inTurns(mailboxes, 5, (mailbox) => faultsOf(installation, mailbox))).flat();
+  const faults = (await inTurns(mailboxes, 5, (mailbox) => faultsLeft(installation, mailbox))).flat();
   const logs = [
     ...fileTraces("PostgreSQL's log", postgres.logFile),
     ...fileTraces("Temporal's log", temporal.logFile),
@@ -150,16 +150,6 @@ function workerRolesOf({ services }: Compose): readonly string[] {
   return Object.values(services).flatMap(({ environment }) => environment.EVERPOST_WORKER_ROLES ?? []);
 }
 
-/** As a customer does it who wants exactly one mailbox: with a key, and once more elsewhere if no answer came. */
-function connectOnce({ connect }: Installation, user: MailUser, apis: readonly SpawnedApi[], key: string): Promise<ConnectedMailbox> {
-  let attempt = 0;
-  const ask = () => {
-    const at = apis[attempt++ % apis.length];
-    return connect(user, {}, { headers: { "Idempotency-Key": key }, ...(at === undefined ? {} : { at }) });
-  };
-  return until(ask, `${user.email} to be connected`, patience);
-}
-
 /** Returns how many messages the mail server took. */
 async function deliverWhile(stop: AbortSignal, { ledger }: Installation, mailServer: MailServer, users: readonly MailUser[]): Promise<number> {
   const chance = chanceOf(runSeed);
@@ -192,12 +182,6 @@ async function askBoth(stop: AbortSignal, { call }: Installation, apis: () => re
     await delay(200);
   }
   return { answered, refused };
-}
-
-async function faultsOf(installation: Installation, mailbox: ConnectedMailbox): Promise<readonly string[]> {
-  const sync = async () => (await installation.call("POST", `/v1/mailboxes/${mailbox.id}/sync`)).status === 200;
-  await until(sync, `a sync of ${mailbox.id}`, patience);
-  return (await installation.faults(mailbox, settlingMs)).map((fault) => `${mailbox.email}: ${fault}`);
 }
 
 /** By the search attribute that operators ask for, which takes its way through the server's other database. */

@@ -14,6 +14,7 @@ import { type SpawnedProcess, spawnApi, spawnWorker } from "../helpers/processes
 import { temporalAddress } from "../helpers/temporal.ts";
 import { testDirectory } from "../helpers/test-run.ts";
 import { until } from "../helpers/wait.ts";
+import { patienceMs } from "./patient.ts";
 import { chanceOf } from "./random.ts";
 
 /** An installation whose processes die once at each crash point that they reach, and are started again. */
@@ -89,7 +90,7 @@ export async function startTour(seed: number): Promise<Tour> {
         return mayMend ? undefined : answer;
       },
       `an answer to ${method} ${path}`,
-      1_800_000,
+      patienceMs,
     );
   };
   return {

@@ -1,31 +1,8 @@
-import { describe, expect, test } from "vitest";
-import { clockFaults, diskFaults, networkFaults, partKills } from "./faults.ts";
+import { eachStorm } from "./each-storm.ts";
+import { clockFaults, diskFaults, networkFaults } from "./faults.ts";
 import { runSeed } from "./random.ts";
-import { type StormOptions, storm } from "./storm.ts";
 
-const storms: readonly (StormOptions & { readonly name: string })[] = [
-  {
-    name: "a worker killed twenty times, during a first sync of 20,000 and live delivery to 50 mailboxes",
-    strikes: 20,
-    kinds: ["kill a worker"],
-    mailboxes: 50,
-    history: 20_000,
-    workers: 1,
-    deliverEveryMs: 50,
-    pauseMaxMs: 3_000,
-    seed: runSeed,
-  },
-  {
-    name: "a hundred random kills of every part",
-    strikes: 100,
-    kinds: partKills,
-    mailboxes: 20,
-    history: 20_000,
-    workers: 2,
-    deliverEveryMs: 100,
-    pauseMaxMs: 3_000,
-    seed: runSeed + 10,
-  },
+eachStorm([
   {
     name: "connections cut and stalled, and answers to commits lost, between every pair",
     strikes: 60,
@@ -73,12 +50,4 @@ const storms: readonly (StormOptions & { readonly name: string })[] = [
     pauseMaxMs: 3_000,
     seed: runSeed + 50,
   },
-];
-
-describe("nothing is lost, doubled or left stuck by", () => {
-  test.for(storms)("$name", async ({ name, ...options }, { task }) => {
-    const report = await storm(name, options);
-    task.meta.chaos = report;
-    expect(report).toMatchObject({ faults: [], late: 0, leaks: [] });
-  });
-});
+]);
