@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { scaled } from "./random.ts";
 import { type StormOptions, storm } from "./storm.ts";
 
 export type NamedStorm = StormOptions & { readonly name: string };
@@ -7,7 +8,8 @@ export type NamedStorm = StormOptions & { readonly name: string };
 export function eachStorm(storms: readonly NamedStorm[]): void {
   describe("nothing is lost, doubled or left stuck by", () => {
     test.for(storms)("$name", async ({ name, ...options }, { task }) => {
-      const report = await storm(name, options);
+      const [mailboxes, history] = [scaled(options.mailboxes, 4), scaled(options.history, 1_000)];
+      const report = await storm(name, { ...options, mailboxes, history });
       task.meta.chaos = report;
       expect(report).toMatchObject({ faults: [], late: 0, leaks: [] });
     });

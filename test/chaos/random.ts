@@ -33,6 +33,13 @@ export function chanceOf(seed: number): Chance {
   };
 }
 
+/** How large a run of chaos is: of mailboxes, their mail and clients there are so many times as many, of faults there are as many as ever. */
+export const scale = Number(process.env.CHAOS_SCALE ?? 1);
+
+export function scaled(count: number, atLeast: number): number {
+  return Math.max(Math.min(count, atLeast), Math.round(count * scale));
+}
+
 /** What a run of chaos goes by: printed with its reports, and given again as CHAOS_SEED it repeats its choices. */
 export const runSeed = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000);
 

@@ -17,8 +17,9 @@ const report: ChaosReport = {
 };
 
 test("adds up storms, and passes where nothing is wrong", () => {
-  expect(totalsOf([report, { ...report, seed: 8, injected: { "kill a worker": 1 } }], 0)).toEqual({
+  expect(totalsOf([report, { ...report, seed: 8, injected: { "kill a worker": 1 } }], 0, 0.5)).toEqual({
     chaos: "summary",
+    scale: 0.5,
     storms: 2,
     failed: 0,
     seeds: [7, 8],
@@ -46,12 +47,12 @@ test.each<[string, Partial<ChaosReport>, object]>([
   ["what came late", { late: 2 }, { late: 2 }],
   ["what leaked", { leaks: ["a log holds content: …"] }, { leaks: 1 }],
 ])("does not pass with %s", (_, wrong, figures) => {
-  expect(totalsOf([{ ...report, ...wrong }], 0)).toMatchObject({ ...figures, pass: false });
+  expect(totalsOf([{ ...report, ...wrong }], 0, 1)).toMatchObject({ ...figures, pass: false });
 });
 
 test("does not pass where a storm failed before it could report, nor where none was run", () => {
-  expect(totalsOf([report], 1)).toMatchObject({ failed: 1, pass: false });
-  expect(totalsOf([], 0)).toMatchObject({ pass: false });
+  expect(totalsOf([report], 1, 1)).toMatchObject({ failed: 1, pass: false });
+  expect(totalsOf([], 0, 1)).toMatchObject({ pass: false });
 });
 
 test("describes a storm with what was done to it", () => {

@@ -1,4 +1,5 @@
 import type { Reporter, TestModule } from "vitest/node";
+import { scale } from "./random.ts";
 
 /** What was done to an installation, and what came of it. */
 export interface ChaosReport {
@@ -31,6 +32,8 @@ declare module "vitest" {
 
 export interface Totals {
   readonly chaos: "summary";
+  /** CHAOS_SCALE: how large it was. */
+  readonly scale: number;
   readonly storms: number;
   readonly failed: number;
   readonly seeds: readonly number[];
@@ -53,7 +56,7 @@ const lostWords = /is not in the database|is not known|was never told|never arri
 const doubledWords = / times$|was told as \d+ events|though it is not to be/;
 
 /** `failed` counts tests that did not pass, whether they came to a report or not. */
-export function totalsOf(reports: readonly ChaosReport[], failed: number): Totals {
+export function totalsOf(reports: readonly ChaosReport[], failed: number, scale: number): Totals {
   const faults = reports.flatMap((report) => report.faults);
   const byKind: Record<string, number> = {};
   for (const { injected } of reports) for (const [kind, count] of Object.entries(injected)) byKind[kind] = (byKind[kind] ?? 0) + count;
@@ -63,6 +66,7 @@ export function totalsOf(reports: readonly ChaosReport[], failed: number): Total
   const [late, leaks] = [sum((report) => report.late), sum((report) => report.leaks.length)];
   return {
     chaos: "summary",
+    scale,
     storms: reports.length,
     failed,
     seeds: reports.map(({ seed }) => seed),
@@ -99,6 +103,6 @@ export class ChaosSummary implements Reporter {
     const reports = tests.flatMap((test) => test.meta().chaos ?? []);
     const failed = tests.filter((test) => test.result().state === "failed").length + modules.filter((module) => module.errors().length > 0).length;
     for (const report of reports) console.log(describeReport(report));
-    console.log(JSON.stringify(totalsOf(reports, failed)));
+    console.log(JSON.stringify(totalsOf(reports, failed, scale)));
   }
 }

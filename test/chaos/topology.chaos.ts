@@ -14,12 +14,11 @@ import { fileTraces } from "../security/leaks.ts";
 import { lateness, orphans } from "./checks.ts";
 import { watchLoad } from "./machine-load.ts";
 import { connectPatiently, faultsLeft, patienceMs } from "./patient.ts";
-import { chanceOf, runSeed } from "./random.ts";
+import { chanceOf, runSeed, scaled } from "./random.ts";
 import { searchEverywhere } from "./search.ts";
 import type { ChaosReport } from "./summary.ts";
 
-/** Fewer for a quick look. */
-const mailboxCount = Number(process.env.CHAOS_MAILBOXES ?? 200);
+const mailboxCount = scaled(200, 20);
 /** Connected through an API process that is killed meanwhile. */
 const lateCount = 10;
 /** A message every twenty seconds for each: what two cores carry besides all of this. */
