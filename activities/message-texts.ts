@@ -1,7 +1,7 @@
 import { Context } from "@temporalio/activity";
 import { findWorkMailbox } from "../db/mailbox-state.ts";
 import { listPlaces } from "../db/message-places.ts";
-import { saveMessageTexts } from "../db/message-texts.ts";
+import { saveRequestedText } from "../db/message-texts.ts";
 import { MailError } from "../domain/errors.ts";
 import type { MessageId } from "../domain/ids.ts";
 import { parseSource } from "../mime/parse-source.ts";
@@ -25,7 +25,8 @@ export function messageTextActivities({ db }: ActivityDependencies, sessions: Se
         return readAtMost(stream, sourceBytesMax);
       });
       const { text, isTruncated } = await parseSource(bytes, { charactersMax, signal });
-      await saveMessageTexts(db, { customerId: mailbox.customerId, mailboxId: mailbox.id }, [{ messageId, text, isTruncated }]);
+      const isSaved = await saveRequestedText(db, { customerId: mailbox.customerId, mailboxId: mailbox.id }, { messageId, text, isTruncated });
+      if (!isSaved) throw new MailError("not_found", { doing: `reading ${messageId}` });
     },
   };
 }

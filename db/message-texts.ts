@@ -1,6 +1,6 @@
 import { type Selectable, sql } from "kysely";
 import type { CustomerId, MailboxId, MessageId } from "../domain/ids.ts";
-import type { Connection } from "./database.ts";
+import type { Connection, Database } from "./database.ts";
 import type { MessageTextsTable } from "./schema.ts";
 
 export interface MessageText {
@@ -28,6 +28,20 @@ export async function saveMessageTexts(
       reply = coalesce(excluded.reply, message_texts.reply), is_kept = message_texts.is_kept or excluded.is_kept
     where excluded.is_kept or not message_texts.is_kept or message_texts.is_truncated
   `.execute(db);
+}
+
+/** Keeps a text that was fetched for a request. False where its message was erased meanwhile: nothing of it may come back. */
+export async function saveRequestedText(
+  db: Database,
+  owner: { readonly customerId: CustomerId; readonly mailboxId: MailboxId },
+  text: MessageText,
+): Promise<boolean> {
+  return db.transaction().execute(async (trx) => {
+    // Whoever erases the message now waits, and takes the text with it.
+    const row = await trx.selectFrom("messages").select("id").where("id", "=", text.messageId).forKeyShare().executeTakeFirst();
+    if (row !== undefined) await saveMessageTexts(trx, owner, [text]);
+    return row !== undefined;
+  });
 }
 
 /** The texts that are kept, of those asked for. */

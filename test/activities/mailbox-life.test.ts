@@ -2,6 +2,7 @@ import { ImapFlow } from "imapflow";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { saveCredentials } from "../../db/credentials.ts";
+import { saveRequestedText } from "../../db/message-texts.ts";
 import { unseal } from "../../db/secrets.ts";
 import type { MailboxId } from "../../domain/ids.ts";
 import { deliver, dovecot } from "../helpers/dovecot.ts";
@@ -142,7 +143,11 @@ describe("disconnecting", () => {
     await look(mailbox.id);
     await engine.run((run) => run.keepContent({ mailboxId: mailbox.id }));
     expect(await rowsOf("message_texts", mailbox.id)).toBe(3);
+    const { id: messageId } = await engine.db.selectFrom("messages").select("id").where("mailbox_id", "=", mailbox.id).executeTakeFirstOrThrow();
     await engine.run((run) => run.forgetMailbox({ mailboxId: mailbox.id, purge: true }));
+    // One that was being fetched for a reader comes too late.
+    const owner = { customerId: engine.customerId, mailboxId: mailbox.id };
+    expect(await saveRequestedText(engine.db, owner, { messageId, text: "late", isTruncated: false })).toBe(false);
     const { rows } = await sql<{ name: string }>`
       select table_name as name from information_schema.columns where table_schema = 'public' and column_name = 'mailbox_id' order by 1
     `.execute(engine.db);

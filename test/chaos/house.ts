@@ -9,6 +9,7 @@ import { startProxy, type TcpProxy } from "../helpers/tcp-proxy.ts";
 import { testDirectory } from "../helpers/test-run.ts";
 import type { Trace } from "../security/traces.ts";
 import { type CommitProxy, startCommitProxy } from "./commit-proxy.ts";
+import { startSupervised } from "./patient.ts";
 import { clockErrorMaxS, type WrongClock, wrongClock } from "./wrong-clock.ts";
 
 export interface HouseOptions {
@@ -82,7 +83,7 @@ export async function buildHouse(options: HouseOptions): Promise<House> {
   const metricsOf = new Map<SpawnedProcess, string>([[installation.worker, metricsAddress]]);
   const startWorker = async () => {
     const address = `127.0.0.1:${await freePort()}`;
-    const worker = await spawnWorker({ ...installation.env, EVERPOST_METRICS_ADDRESS: address, ...clock?.env });
+    const worker = await startSupervised(() => spawnWorker({ ...installation.env, EVERPOST_METRICS_ADDRESS: address, ...clock?.env }));
     spawned.push(worker);
     metricsOf.set(worker, address);
     return worker;

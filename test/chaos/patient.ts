@@ -36,3 +36,8 @@ export async function faultsLeft(installation: Installation, mailbox: ConnectedM
   await until(sync, `a sync of ${mailbox.id}`, patienceMs);
   return (await installation.faults(mailbox, settlingMs)).map((fault) => `${mailbox.email}: ${fault}`);
 }
+
+/** As any supervisor does it: what ends on its way up, because a server did not answer it in time, is started again. */
+export function startSupervised<Process>(start: () => Promise<Process>): Promise<Process> {
+  return until(start, "a process to come up", patienceMs);
+}

@@ -167,6 +167,7 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "db/message-blobs.ts claimRemovals": because.blob,
   "db/message-blobs.ts forgetRemovals": because.blob,
   "db/message-search.ts lookUp": because.none,
+  "db/message-texts.ts saveRequestedText": because.twice,
   "db/message-texts.ts sweepMessageTexts": because.sweep,
   "db/missing-terms.ts writeMissingTerms": because.sweep,
   "db/places.ts removePlaces": because.page,

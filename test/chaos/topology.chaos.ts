@@ -13,7 +13,7 @@ import { until } from "../helpers/wait.ts";
 import { fileTraces } from "../security/leaks.ts";
 import { lateness, orphans } from "./checks.ts";
 import { watchLoad } from "./machine-load.ts";
-import { connectPatiently, faultsLeft, patienceMs } from "./patient.ts";
+import { connectPatiently, faultsLeft, patienceMs, startSupervised } from "./patient.ts";
 import { chanceOf, runSeed, scaled } from "./random.ts";
 import { searchEverywhere } from "./search.ts";
 import type { ChaosReport } from "./summary.ts";
@@ -44,8 +44,9 @@ test(`${mailboxCount} mailboxes on what temporal-docker-compose.yml starts, ever
     { EVERPOST_WORKER_ROLES: mail, EVERPOST_STATUS_POLL_SECONDS: "120", EVERPOST_BLOB_DIR: blobs },
   );
   spawned.push(installation.worker, installation.api);
-  const startWorker = async (workerRoles: string) => keep(await spawnWorker({ ...installation.env, EVERPOST_WORKER_ROLES: workerRoles }));
-  const startApi = async () => keep(await spawnApi(installation.env));
+  const startWorker = async (workerRoles: string) =>
+    keep(await startSupervised(() => spawnWorker({ ...installation.env, EVERPOST_WORKER_ROLES: workerRoles })));
+  const startApi = async () => keep(await startSupervised(() => spawnApi(installation.env)));
   const others = new Map<string, SpawnedProcess>();
   for (const workerRoles of roles.slice(1)) others.set(workerRoles, await startWorker(workerRoles));
   let secondApi = await startApi();

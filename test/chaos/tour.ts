@@ -14,7 +14,7 @@ import { type SpawnedProcess, spawnApi, spawnWorker } from "../helpers/processes
 import { temporalAddress } from "../helpers/temporal.ts";
 import { testDirectory } from "../helpers/test-run.ts";
 import { until } from "../helpers/wait.ts";
-import { patienceMs } from "./patient.ts";
+import { patienceMs, startSupervised } from "./patient.ts";
 import { chanceOf } from "./random.ts";
 
 /** An installation whose processes die once at each crash point that they reach, and are started again. */
@@ -65,7 +65,7 @@ export async function startTour(seed: number): Promise<Tour> {
   const visited: ConnectedMailbox[] = [];
   // Two, so that one is at work while the other comes up.
   const startWorker = () => spawnWorker(installation.env);
-  const workers = [installation.worker, await startWorker()].map((worker) => keepAlive(worker, startWorker, spawned));
+  const workers = [installation.worker, await startSupervised(startWorker)].map((worker) => keepAlive(worker, startWorker, spawned));
   const api = keepAlive(
     installation.api,
     async () => {

@@ -102,7 +102,7 @@ export async function startInstallation(places: Places, settings: Readonly<Recor
   const receiver = await startReceiver();
   const customer = await createCustomer(db, { name: "Kill Ltd" });
   const { key } = await createAccessKey(db, { customerId: customer.id, role: "customer", name: "test", scopes: keyScopes });
-  const [api, firstWorker] = await Promise.all([spawnApi(env), spawnWorker(env)]);
+  const [api, firstWorker] = await Promise.all([spawnApi(env), until(() => spawnWorker(env), "a worker to come up", 30_000)]);
   let worker = firstWorker;
   const { mailServer } = places;
   const ledger = createLedger();
