@@ -1,4 +1,4 @@
-import type { Reporter, TestModule } from "vitest/node";
+import type { Reporter, TestCase, TestModule } from "vitest/node";
 import { scale } from "./random.ts";
 
 /** What was done to an installation, and what came of it. */
@@ -96,8 +96,15 @@ export function describeReport(report: ChaosReport): string {
   ].join("\n");
 }
 
-/** Says at the end of a run what was done and what was lost; the last line is JSON, for programs. */
+/** Says at once what failed, and at the end of a run what was done and what was lost; the last line is JSON, for programs. */
 export class ChaosSummary implements Reporter {
+  onTestCaseResult(test: TestCase): void {
+    const { state, errors } = test.result();
+    if (state === "failed") console.log([`failed: ${test.fullName}`, ...errors.map(({ message, stack }) => stack ?? message)].join("\n"));
+    const { chaos } = test.meta();
+    if (chaos !== undefined) console.log([describeReport(chaos), ...chaos.faults, ...chaos.leaks].join("\n"));
+  }
+
   onTestRunEnd(modules: readonly TestModule[]): void {
     const tests = modules.flatMap((module) => [...module.children.allTests()]).filter((test) => test.result().state !== "skipped");
     const reports = tests.flatMap((test) => test.meta().chaos ?? []);
