@@ -7,24 +7,45 @@ export interface Gate {
 export function createGate(places: number): Gate {
   const queue: (() => void)[] = [];
   let free = places;
+
+  /** A place that was given back goes to who waits longest, so that no newcomer is faster. */
+  function giveBack(): void {
+    free += 1;
+    if (free <= 0) return;
+    const next = queue.shift();
+    if (next === undefined) return;
+    free -= 1;
+    next();
+  }
+
+  async function place(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const giveUp = () => {
+      const at = queue.indexOf(resolve);
+      // It got its place in this very moment.
+      if (at < 0) return;
+      queue.splice(at, 1);
+      free -= 1;
+      resolve();
+    };
+    queue.push(resolve);
+    signal.addEventListener("abort", giveUp, { once: true });
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener("abort", giveUp);
+    }
+  }
+
   return {
     async enter(signal) {
-      while (free <= 0 && !signal.aborted) {
-        const { promise, resolve } = Promise.withResolvers<void>();
-        queue.push(resolve);
-        signal.addEventListener("abort", () => resolve(), { once: true });
-        await promise;
-        // Who gave up must not be called in somebody else's stead.
-        const index = queue.indexOf(resolve);
-        if (index >= 0) queue.splice(index, 1);
-      }
-      free -= 1;
+      if (free > 0 || signal.aborted) free -= 1;
+      else await place(signal);
       let isInside = true;
       return () => {
         if (!isInside) return;
         isInside = false;
-        free += 1;
-        queue.shift()?.();
+        giveBack();
       };
     },
   };
