@@ -4,17 +4,19 @@ import { readdirSync, readFileSync } from "node:fs";
 
 /** Milliseconds that a process, those below it, and those that ended below it have computed; to a hundredth of a second. */
 export function cpuMs(root: number): number {
-  return [root, ...descendants(root)].reduce((sum, pid) => sum + ticksOf(pid), 0) * 10;
+  return cpuMsAmong(readProcesses(), root);
 }
 
 /** What a process has computed by itself: a benchmark that started everything it measures counts none of that as its own. */
 export function ownCpuMs(pid: number): number {
-  return ticksOf(pid, 2) * 10;
+  const fields = statOf(pid)?.slice(11, 13) ?? [];
+  return fields.reduce((sum, field) => sum + Number(field), 0) * 10;
 }
 
 /** `cpuMs` of several, by name. */
 export function cpuOf(pids: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
-  return Object.fromEntries(Object.entries(pids).map(([name, pid]) => [name, cpuMs(pid)]));
+  const processes = readProcesses();
+  return Object.fromEntries(Object.entries(pids).map(([name, pid]) => [name, cpuMsAmong(processes, pid)]));
 }
 
 /** The most memory that a process has held so far, in MB. */
@@ -23,19 +25,25 @@ export function peakMb(pid: number): number {
   return Math.round(Number(kilobytes) / 1_024);
 }
 
-/** utime and stime; then cutime and cstime, of children that ended. */
-function ticksOf(pid: number, count = 4): number {
-  const fields = statOf(pid)?.slice(11, 11 + count) ?? [];
-  return fields.reduce((sum, field) => sum + Number(field), 0);
+interface ProcessCost {
+  readonly pid: number;
+  readonly parent: number;
+  /** utime, stime, cutime and cstime. */
+  readonly ticks: number;
 }
 
-function descendants(root: number): readonly number[] {
-  const parents = readdirSync("/proc").flatMap((name) =>
-    /^\d+$/.test(name) ? [{ pid: Number(name), parent: Number(statOf(Number(name))?.[1]) }] : [],
-  );
-  const found = [root];
-  for (const pid of found) found.push(...parents.filter(({ parent }) => parent === pid).map((child) => child.pid));
-  return found.slice(1);
+function readProcesses(): readonly ProcessCost[] {
+  return readdirSync("/proc").flatMap((name) => {
+    const fields = /^\d+$/.test(name) ? statOf(Number(name)) : undefined;
+    if (fields === undefined) return [];
+    return [{ pid: Number(name), parent: Number(fields[1]), ticks: fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0) }];
+  });
+}
+
+function cpuMsAmong(processes: readonly ProcessCost[], root: number): number {
+  const found = processes.filter(({ pid }) => pid === root);
+  for (const { pid } of found) found.push(...processes.filter(({ parent }) => parent === pid));
+  return found.reduce((sum, { ticks }) => sum + ticks, 0) * 10;
 }
 
 /** The fields from the third one on: what stands before it may hold spaces. Undefined for a process that ended meanwhile. */
