@@ -8,8 +8,9 @@ RUN npm run build
 
 FROM node:24-bookworm-slim
 ARG TARGETARCH
-# Names are looked up in this pool: with four threads, four names whose servers are silent would hold up all others.
-ENV NODE_ENV=production UV_THREADPOOL_SIZE=64
+# As in embedded/entry-point.ts. Names are looked up in a pool of threads: with four, four names whose servers are silent would hold up all others.
+# Of what glibc sets aside for each thread that allocates, little ever comes back.
+ENV NODE_ENV=production UV_THREADPOOL_SIZE=64 MALLOC_ARENA_MAX=2
 WORKDIR /app
 COPY package.json package-lock.json ./
 # The optional packages are what `npm start` brings along: Node itself, PostgreSQL, the bundler's compiler. The bundle is made above.

@@ -8,10 +8,12 @@ export interface EntryPointOptions {
 }
 
 /**
- * The system looks names up in Node's pool of four threads, where four names of a customer's whose servers are silent would hold up all others.
- * Can only be set from outside; the Dockerfile does the same.
+ * What can only be set from outside; the Dockerfile does the same.
+ * - Names are looked up in Node's pool of four threads, where four names of a customer's whose servers are silent would hold up all others.
+ * - glibc gives up to eight arenas a core to threads that allocate at once, and what one has had it hardly gives back: of a worker that sees half of its
+ *   threads for a moment only, 35 to 45 MB ([0044](../docs/adr/0044-a-worker-at-rest.md)).
  */
-const threads = "64";
+export const surroundings = { UV_THREADPOOL_SIZE: "64", MALLOC_ARENA_MAX: "2" } as const;
 
 /**
  * What V8 may leave lying about. Left alone it lets a first sync's garbage pile up to 130 MB of young objects and several times the live heap of old ones,
@@ -24,7 +26,7 @@ export function spawnEntryPoint(file: string, options: EntryPointOptions): Child
   const root = resolve(import.meta.dirname, "..");
   return spawn(process.execPath, [...heapFlags, "--import", resolve(import.meta.dirname, "follow-parent.ts"), resolve(root, file)], {
     cwd: root,
-    env: { UV_THREADPOOL_SIZE: threads, ...options.env },
+    env: { ...surroundings, ...options.env },
     stdio: ["ignore", options.output, options.output, "ipc"],
     detached: true,
   });
