@@ -8,10 +8,9 @@ export interface EntryPointOptions {
 }
 
 /**
- * What can only be set from outside; the Dockerfile does the same.
- * - Names are looked up in Node's pool of four threads, where four names of a customer's whose servers are silent would hold up all others.
- * - glibc gives up to eight arenas a core to threads that allocate at once, and what one has had it hardly gives back: of a worker that sees half of its
- *   threads for a moment only, 35 to 45 MB ([0044](../docs/adr/0044-a-worker-at-rest.md)).
+ * What can only be set from outside; the Dockerfile does the same. Names are looked up in Node's pool of four threads, where four names of a customer's whose
+ * servers are silent would hold up all others. glibc gives threads that allocate at once up to eight arenas a core, and little comes back of what each of
+ * them once held ([0044](../docs/adr/0044-a-worker-at-rest.md)).
  */
 export const surroundings = { UV_THREADPOOL_SIZE: "64", MALLOC_ARENA_MAX: "2" } as const;
 
@@ -21,12 +20,15 @@ export const surroundings = { UV_THREADPOOL_SIZE: "64", MALLOC_ARENA_MAX: "2" } 
  */
 export const heapFlags = ["--max-semi-space-size=8", "--heap-growing-percent=40"] as const;
 
+/** Where Node keeps what it made of our sources, for the next start: a process that finds it never loads what strips types. */
+const compileCache = "build/compile-cache";
+
 /** Starts one of our programs (`workers/worker.ts`, `api/server.ts`, ...) as a child that says when it is ready and ends when its parent does. */
 export function spawnEntryPoint(file: string, options: EntryPointOptions): ChildProcess {
   const root = resolve(import.meta.dirname, "..");
   return spawn(process.execPath, [...heapFlags, "--import", resolve(import.meta.dirname, "follow-parent.ts"), resolve(root, file)], {
     cwd: root,
-    env: { ...surroundings, ...options.env },
+    env: { ...surroundings, NODE_COMPILE_CACHE: resolve(root, compileCache), ...options.env },
     stdio: ["ignore", options.output, options.output, "ipc"],
     detached: true,
   });

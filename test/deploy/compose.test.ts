@@ -92,7 +92,8 @@ describe("the image", () => {
   const stage = dockerfile.slice(dockerfile.lastIndexOf("\nFROM "));
 
   test("runs as nobody special, with the program itself as process 1", () => {
-    expect(stage.indexOf("USER node")).toBeGreaterThan(stage.lastIndexOf("RUN "));
+    expect(stage.match(/^USER .*$/gm)).toEqual(["USER node"]);
+    expect(stage.indexOf("USER node")).toBeGreaterThan(stage.lastIndexOf("COPY "));
     expect(imageCommand[0]).toBe("node");
     expect(stage).not.toContain("ENTRYPOINT");
   });

@@ -17,3 +17,7 @@ it("the Dockerfile sets around the programs what `npm start` sets", () => {
   const set = readFileSync(resolve(root, "Dockerfile"), "utf8").match(/^ENV NODE_ENV=production (.*)$/m)?.[1];
   expect(set?.split(" ")).toEqual(Object.entries(surroundings).map(([name, value]) => `${name}=${value}`));
 });
+
+it("the Dockerfile makes Node's cache of the sources with the flags that they are then run with", () => {
+  expect(readFileSync(resolve(root, "Dockerfile"), "utf8")).toContain(`node ${heapFlags.join(" ")} "$program"`);
+});
