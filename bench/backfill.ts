@@ -73,27 +73,23 @@ type Kind = "metadata" | "content";
 async function compare(bench: Backfill, worker: BenchProcess, kind: Kind): Promise<Readonly<Record<string, number>>> {
   const { context, everpost, user, count } = bench;
   const { postgresPid, progress } = context;
-  const bareLoop = async (sources: BareSources) => {
-    const cpu = () => ownCpuMs(process.pid) + cpuMs(postgresPid);
-    return costOf(cpu, async () => {
+  const postgres = () => cpuMs(postgresPid);
+  const bareLoop = async (sources: BareSources) =>
+    costOf({ own: () => ownCpuMs(process.pid), postgres }, async () => {
       const stored = await runBareLoop(context.db, everpost.imapPort, user, sources);
       if (stored !== count) throw new Error(`the bare loop stored ${stored} of ${count} messages`);
     });
-  };
   const taken: { bare: Cost; threaded: Cost; full: Cost; previewsMs: number }[] = [];
   for (let round = 0; round <= rounds; round += 1) {
     const bare = await bareLoop(kind === "content" ? "parsed" : "none");
     const threaded = kind === "content" ? await bareLoop("parsedOnThreads") : bare;
-    const full = await costOf(
-      () => cpuMs(worker.pid) + cpuMs(postgresPid),
-      () => backfill(bench, kind),
-    );
+    const full = await costOf({ own: () => cpuMs(worker.pid), postgres }, () => backfill(bench, kind));
     // Lines of preview come behind the listing: they must not cost the next round.
     const started = performance.now();
     await untilNothingWaits(context);
-    progress(
-      `${kind}: bare ${perSecond(count, bare.ms)} a second${kind === "content" ? `, with threads ${perSecond(count, threaded.ms)}` : ""}, Everpost ${perSecond(count, full.ms)}; CPU ${perMessage(bare.cpu, count)} and ${perMessage(full.cpu, count)} ms`,
-    );
+    const said = (name: string, { ms, own, postgres }: Cost) =>
+      `${name} ${perSecond(count, ms)} a second (CPU ${perMessage(own, count)} + ${perMessage(postgres, count)} ms)`;
+    progress(`${kind}: ${[said("bare", bare), ...(kind === "content" ? [said("on threads", threaded)] : []), said("Everpost", full)].join(", ")}`);
     taken.push({ bare, threaded, full, previewsMs: performance.now() - started });
   }
   const measured = taken.slice(1);
@@ -107,7 +103,7 @@ async function compare(bench: Backfill, worker: BenchProcess, kind: Kind): Promi
     );
   const cpuOf = (part: "bare" | "full") =>
     perMessage(
-      middle(({ [part]: { cpu } }) => cpu),
+      middle(({ [part]: { own, postgres } }) => own + postgres),
       count,
     );
   const rates = { [`${kind}Ratio`]: ratioTo("bare"), [`${kind}CeilingPerSecond`]: rateOf("bare"), [`${kind}PerSecond`]: rateOf("full") };
@@ -152,15 +148,17 @@ async function untilNothingWaits({ db }: BenchContext): Promise<void> {
   while ((await db.selectFrom("messages").select("id").where("content_state", "=", "pending").limit(1).execute()).length > 0) await delay(50);
 }
 
+/** What something took, and what the process that did it and PostgreSQL computed for it, in ms. */
 interface Cost {
   readonly ms: number;
-  readonly cpu: number;
+  readonly own: number;
+  readonly postgres: number;
 }
 
-async function costOf(cpu: () => number, work: () => Promise<unknown>): Promise<Cost> {
-  const [started, before] = [performance.now(), cpu()];
+async function costOf(cpu: { readonly own: () => number; readonly postgres: () => number }, work: () => Promise<unknown>): Promise<Cost> {
+  const [started, own, postgres] = [performance.now(), cpu.own(), cpu.postgres()];
   await work();
-  return { ms: performance.now() - started, cpu: cpu() - before };
+  return { ms: performance.now() - started, own: cpu.own() - own, postgres: cpu.postgres() - postgres };
 }
 
 function perSecond(count: number, ms: number): number {

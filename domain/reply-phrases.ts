@@ -555,7 +555,8 @@ const lastWords: ReadonlySet<string> = new Set(wroteWords.map((word) => word.spl
 
 /** Whether a line may be an attribution's last: cheap, so that the others are asked nothing more. */
 export function mayEndAttribution(line: string): boolean {
-  return /[:：>-]$/.test(line) || lastWords.has((line.slice(-20).split(/\s/).at(-1) ?? "").toLowerCase());
+  const end = line.slice(-20);
+  return /[:：>-]$/.test(line) || lastWords.has(end.slice(Math.max(end.lastIndexOf(" "), end.lastIndexOf("\t")) + 1).toLowerCase());
 }
 
 /** An attribution says who wrote, in the middle or at the end. */

@@ -104,15 +104,21 @@ function attributionAt(lines: readonly string[], index: number): Quotation | und
   const isParagraph = index === 0 || isBlank(lines[index - 1] as string);
   const isDashed = /^[-–—]{2}/.test(begin) && /[-–—]{2}$/.test(begin);
   if (isDashed) return wrote.test(begin) ? { first: index, last: index, source: "attribution", isForward: false } : undefined;
-  let joined = "";
+  let length = -1;
   for (let last = index; last < lines.length && last < index + attributionLinesMax; last += 1) {
     const line = (lines[last] as string).trim();
     if (line === "") return undefined;
     // A quoted `> wrote:` of an address that was wrapped at its bracket belongs to the line above.
     if (last > index && isQuoted(line) && !/^>.{0,40}[:：]$/.test(line)) return undefined;
-    joined = joined === "" ? line : `${joined} ${line}`;
-    if (joined.length > programLineMax) return undefined;
-    if (mayEndAttribution(line) && isAttribution(joined, begin, isParagraph, isBlank(lines[last + 1] ?? "") || isQuoted(lines[last + 1] ?? ""))) {
+    length += line.length + 1;
+    if (length > programLineMax) return undefined;
+    // Every line of a letter is looked at: they are joined where one may be the end.
+    if (!mayEndAttribution(line)) continue;
+    const joined = lines
+      .slice(index, last + 1)
+      .map((one) => one.trim())
+      .join(" ");
+    if (isAttribution(joined, begin, isParagraph, isBlank(lines[last + 1] ?? "") || isQuoted(lines[last + 1] ?? ""))) {
       // The last line of the letter stands right above the attribution: a later line begins it.
       const isLater = lines
         .slice(index + 1, last + 1)

@@ -81,12 +81,14 @@ export function toTermVector(customerId: CustomerId, { mailboxId, receivedAt, en
   if (snippet !== null) words.add(snippet);
   if (text !== null) words.add(text);
 
-  let vector = `'${tag}${mailboxTerm(mailboxId)}' '${tag}${monthTerm(receivedAt)}' '${tag}${yearTerm(receivedAt)}'`;
-  if (attachments.some((attachment) => !attachment.isInline)) vector += ` '${tag}${attachmentTerm}'`;
-  for (const { kind } of traits) vector += ` '${tag}${traitTerm(kind)}'`;
-  for (const person of peopleOf(named)) vector += ` '${tag}${quoted(personTerm(person))}'`;
-  for (const [word, at] of words.places) vector += ` '${tag}${word}':${at}`;
-  return vector;
+  // In pieces, joined once: a text has hundreds of words, and a string that grows by each of them leaves hundreds behind.
+  const pieces = [`'${tag}${mailboxTerm(mailboxId)}' '${tag}${monthTerm(receivedAt)}' '${tag}${yearTerm(receivedAt)}'`];
+  if (attachments.some((attachment) => !attachment.isInline)) pieces.push(` '${tag}${attachmentTerm}'`);
+  for (const { kind } of traits) pieces.push(` '${tag}${traitTerm(kind)}'`);
+  for (const person of peopleOf(named)) pieces.push(` '${tag}${quoted(personTerm(person))}'`);
+  const before = ` '${tag}`;
+  for (const [word, at] of words.places) pieces.push(before, word, "':", at);
+  return pieces.join("");
 }
 
 /** Where each word stands, as a tsvector writes it: `3,17`. */
