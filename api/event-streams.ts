@@ -95,6 +95,11 @@ function createEventStreams({ db, log, config, closing }: ApiDeps): EventStreams
 
   return {
     async serve(response, { keyId, scope, after, isWanted }) {
+      // What is written to the answer of a HEAD goes nowhere, the head included: its client would wait for it, and hold a stream, for ever.
+      if (response.req.method === "HEAD") {
+        response.writeHead(200, streamHeaders).end();
+        return;
+      }
       admit(keyId);
       const ended = new AbortController();
       const stream: OpenStream = { keyId, response, turn: (turn + open.size) % turns, close: () => ended.abort() };
@@ -128,8 +133,10 @@ function createEventStreams({ db, log, config, closing }: ApiDeps): EventStreams
   };
 }
 
+const streamHeaders = { "Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store", "X-Accel-Buffering": "no" };
+
 function begin(response: Response): void {
-  response.writeHead(200, { "Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store", "X-Accel-Buffering": "no" });
+  response.writeHead(200, streamHeaders);
   // At once, so that the client knows that it is connected: an intermediary may hold back headers without a body.
   response.write("retry: 2000\n\n");
 }

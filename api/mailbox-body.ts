@@ -5,7 +5,7 @@ import { attachmentModes, contentLevels, defaultSyncSettings, folderSets, type S
 import { getProvider, listProviders } from "../providers/index.ts";
 import type { NamedHost } from "../providers/provider.ts";
 import { invalid } from "./errors.ts";
-import { instantSchema } from "./schemas.ts";
+import { instantSchema, nameSchema } from "./schemas.ts";
 import { toFaults } from "./validate.ts";
 
 /** Loose on purpose: servers decide what an address is, and a test server's needs no dot. */
@@ -67,7 +67,7 @@ export const syncOut = z.strictObject({ ...syncMembers, notifyFrom: z.iso.dateti
 
 /** What every provider's mailbox may be given, at first and later. */
 const sharedMembers = {
-  externalId: z.string().trim().min(1).max(200).nullable().optional().describe("Your own name for the mailbox, unique among yours."),
+  externalId: nameSchema.nullable().optional().describe("Your own name for the mailbox, unique among yours."),
   displayName: z.string().trim().max(200).nullable().optional(),
   aliases: z.array(emailSchema).max(200).optional().describe("Further addresses of the same person."),
   ownDomains: z.array(domainSchema).max(200).optional().describe("Domains all of whose addresses are the mailbox's own."),

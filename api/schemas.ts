@@ -15,6 +15,9 @@ export function idSchema<Kind extends IdKind>(kind: Kind): z.ZodType<Id<Kind>, I
     .meta({ examples: [`${idPrefixes[kind]}_1CbWqaK3zvYyZ9rNbX1pQ4`] }) as unknown as z.ZodType<Id<Kind>, Id<Kind>>;
 }
 
+/** A name that people give. Judged as it is sent, and kept without white space around it. */
+export const nameSchema = z.string().max(200).regex(/\S/, "not only white space").trim();
+
 /** Some of these names, by comma. */
 export function namesSchema<Name extends string>(names: readonly Name[]) {
   const name = `(?:${names.map((text) => text.replaceAll(".", "\\.")).join("|")})`;

@@ -17,6 +17,7 @@ export function serve(route: Route, deps: ApiDeps, rateLimit: RateLimit): Reques
   return async (request, response) => {
     const { requestId } = Object.assign(notesOf(request), { routePath: route.path });
     const access = await admit(route, deps, rateLimit, request, response);
+    const idempotencyKey = route.method === "post" ? readIdempotencyKey(request.get("Idempotency-Key")) : undefined;
     const body = await readJson(request);
     const parsed = {
       params: validate(route.params ?? nothing, "path", request.params),
@@ -24,7 +25,6 @@ export function serve(route: Route, deps: ApiDeps, rateLimit: RateLimit): Reques
       // Without a body, a body schema sees {}: an operation whose members are all optional needs none.
       body: validate(route.body ?? nothing, "body", body === undefined ? {} : body),
     };
-    const idempotencyKey = route.method === "post" ? readIdempotencyKey(request.get("Idempotency-Key")) : undefined;
     const run = (keep?: KeepAnswer) => runHandler(route, deps, access, { ...parsed, deps, request, response, requestId, idempotencyKey }, keep);
     const answer =
       idempotencyKey === undefined || access === undefined

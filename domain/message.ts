@@ -96,13 +96,24 @@ const systemFlags: Readonly<Record<string, string>> = {
   "\\draft": "draft",
 };
 
-/** Flags as we keep them. `\Recent` is left out: it tells about the session that asked, not about the message. */
+/** Keywords of one message that are kept, and how long one may be: programs know dozens, and a server may send a million. */
+const keywordsMax = 500;
+const keywordLengthMax = 255;
+
+/**
+ * Flags as we keep them. `\Recent` is left out: it tells about the session that asked, not about the message. Of too many keywords the first by name are
+ * kept, so that they are the same at each look.
+ */
 export function normaliseFlags(raw: Iterable<string>): Flags {
   const flags = new Set<string>();
+  const keywords = new Set<string>();
   for (const flag of raw) {
     const lower = flag.toLowerCase();
     if (lower === "\\recent" || lower === "\\*") continue;
-    flags.add(systemFlags[lower] ?? flag);
+    const known = systemFlags[lower];
+    if (known !== undefined) flags.add(known);
+    else if (flag.length <= keywordLengthMax) keywords.add(flag);
   }
-  return [...flags].sort();
+  const kept = keywords.size <= keywordsMax ? keywords : [...keywords].sort().slice(0, keywordsMax);
+  return [...flags, ...kept].sort();
 }

@@ -5,7 +5,7 @@ import { type KeyScope, keyScopes } from "../../domain/access.ts";
 import type { Caller } from "../auth.ts";
 import { ApiError, invalid, notFound } from "../errors.ts";
 import { Reply, route } from "../route.ts";
-import { idParams, idSchema, instantOut, instantSchema, pageOf, pageQuery, toPageBody, toPageRequest } from "../schemas.ts";
+import { idParams, idSchema, instantOut, instantSchema, nameSchema, pageOf, pageQuery, toPageBody, toPageRequest } from "../schemas.ts";
 
 const scopesSchema = z.array(z.enum(keyScopes));
 
@@ -92,9 +92,11 @@ export const accessKeyRoutes = [
       auth: { scope: "keys:write", customer: "optional" },
       status: 201,
       body: z.strictObject({
-        name: z.string().trim().min(1).max(200),
-        scopes: scopesSchema.optional().describe("All that the creating key has, if left out."),
-        mailboxId: idSchema("mailbox").optional().describe("Binds the key to this mailbox."),
+        name: nameSchema,
+        scopes: scopesSchema
+          .optional()
+          .describe("All that the creating key has, if left out. An administrator's key has every one and cannot be limited."),
+        mailboxId: idSchema("mailbox").optional().describe("Binds the key to this mailbox; not for an administrator's key."),
         expiresAt: instantSchema.optional().describe("When the creating key ends, if left out."),
       }),
       example: { name: "backend, production", scopes: ["mailboxes:read", "messages:read"] },

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { type CustomerRow, createCustomer, findCustomer, listCustomers } from "../../db/customers.ts";
 import { notFound } from "../errors.ts";
 import { Reply, route } from "../route.ts";
-import { idParams, idSchema, instantOut, pageOf, pageQuery, toPageBody, toPageRequest } from "../schemas.ts";
+import { idParams, idSchema, instantOut, nameSchema, pageOf, pageQuery, toPageBody, toPageRequest } from "../schemas.ts";
 
 const customerSchema = z
   .strictObject({ id: idSchema("customer"), name: z.string(), createdAt: instantOut })
@@ -35,7 +35,7 @@ export const customerRoutes = [
       tags,
       auth,
       status: 201,
-      body: z.strictObject({ name: z.string().trim().min(1).max(200) }),
+      body: z.strictObject({ name: nameSchema }),
       example: { name: "Example Ltd" },
       response: customerSchema,
     },

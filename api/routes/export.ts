@@ -37,7 +37,7 @@ export const exportRoutes = [
       params: idParams("mailbox"),
       query: z.strictObject({
         format: z.enum(["mbox", "maildir"]).default("mbox"),
-        folderId: idSchema("folder").optional().describe("Only what lies in this folder."),
+        folderId: idSchema("folder").optional().describe("Only what lies in this folder, which is one of the mailbox's."),
         cursor: idSchema("message").optional().describe("Begins with this message."),
       }),
       contentType: Object.values(formats).map(({ contentType }) => contentType),

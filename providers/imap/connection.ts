@@ -5,6 +5,7 @@ import { MailError } from "../../domain/errors.ts";
 import type { FolderRole } from "../../domain/folder.ts";
 import type { HostResolver } from "../../domain/host.ts";
 import type { ConnectionTaker, Patience } from "../provider.ts";
+import { boundAnswers } from "./answer-bound.ts";
 import { type FailureContext, toMailError } from "./errors.ts";
 import type { ImapCredentials, ImapSettings, ServerSettings } from "./settings.ts";
 import { openTunnel } from "./tunnel.ts";
@@ -36,8 +37,12 @@ export function patienceOf(account: Account): Patience {
   return { ...defaultPatience, ...account.patience };
 }
 
-/** A single answer larger than this is an attack or a fault: sources are read in pieces far below it. */
-const literalBytesMax = 64 * 1024 * 1024;
+/** A literal larger than this is an attack or a fault: sources are read in pieces far below it. */
+const literalBytesMax = 16 * 1024 * 1024;
+/** The longest line is the answer of a server without ESEARCH that names three million UIDs. */
+const lineBytesMax = 32 * 1024 * 1024;
+/** Ten thousand parts, which is where servers stop reading a message, are a hundred thousand tokens; each costs a hundred bytes. */
+const tokensMax = 300_000;
 
 /** What broke a connection: calls that wait on it hear only that it is gone. */
 const brokenBy = new WeakMap<ImapFlow, unknown>();
@@ -88,9 +93,11 @@ export async function connect(
     greetingTimeout: connectMs,
     socketTimeout: silenceMs,
     maxLiteralSize: literalBytesMax,
-    maxLineLength: literalBytesMax,
-    maxResponseSize: 2 * literalBytesMax,
+    maxLineLength: lineBytesMax,
+    maxResponseSize: literalBytesMax + lineBytesMax,
+    maxResponseTokens: tokensMax,
   });
+  boundAnswers(client);
   // Without a listener, a connection that breaks while nobody waits for it would end the process.
   client.on("error", (error) => brokenBy.set(client, error));
   if (release !== undefined) client.once("close", release);

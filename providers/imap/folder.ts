@@ -14,6 +14,9 @@ export interface SelectedFolder {
   readonly exists: number;
 }
 
+/** No folder holds so many, and what counts them has 32 bits. */
+export const existsMax = 2 ** 31 - 1;
+
 /**
  * Selects a folder without the right to change it (EXAMINE), so that reading never clears `\Recent`. Selecting anew costs the round trip that a NOOP would, and
  * answers with everything a page is judged by at one instant. Throws `not_found` where the folder is gone.
@@ -23,6 +26,7 @@ export async function selectFolder(client: ImapFlow, path: string): Promise<Sele
   if (!mailbox) throw new MailError("unavailable", { doing: "selecting a folder on a connection that is not signed in" });
   const keepsModseq = client.enabled.has("CONDSTORE") && mailbox.noModseq !== true && mailbox.highestModseq !== undefined;
   const exists = mailbox.exists ?? 0;
+  if (exists > existsMax) throw new MailError("invalid_response", { doing: `selecting a folder: the server counts ${exists} messages` });
   const modseq = keepsModseq ? (mailbox.highestModseq ?? null) : null;
   const uidValidity = mailbox.uidValidity?.toString() ?? "0";
   return { path, uidValidity, modseq, exists, uidNext: mailbox.uidNext ?? (await askUidNext(client, path)) };

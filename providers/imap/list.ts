@@ -19,6 +19,13 @@ export interface ListedMailbox {
 /** More folders than this is a server that does not stop, or an archive that nobody reads by IMAP. */
 const foldersMax = 100_000;
 
+/** Longer names than the store's index takes, and those that no command can carry, cannot be asked about: such a folder is as if it were not there. */
+const pathBytesMax = 2_000;
+
+function canBeNamed({ path }: { readonly path: string }): boolean {
+  return path.length <= pathBytesMax && Buffer.byteLength(path) <= pathBytesMax && !/[\0\r\n]/.test(path) && path.isWellFormed();
+}
+
 /**
  * The folders that match a pattern, by a LIST of our own: ImapFlow's takes names for prettier ones that the server does not know, leaves INBOX out of a
  * personal namespace, and cannot ask for MAILBOXID. `statusItems` are asked for in the same breath (RFC 5819) where the server can.
@@ -49,7 +56,8 @@ async function ask(client: ImapFlow, command: string, args: readonly Token[]): P
   const statuses = new Map<string, ReadonlyMap<string, string>>();
   const untagged = {
     [command]: async ({ attributes = [] }: Untagged) => {
-      if (found.length <= foldersMax) found.push(toMailbox(client, attributes));
+      const mailbox = toMailbox(client, attributes);
+      if (found.length <= foldersMax && canBeNamed(mailbox)) found.push(mailbox);
     },
     STATUS: async ({ attributes = [] }: Untagged) => {
       statuses.set(nameOf(client, attributes[0]), toStatus(attributes[1]));

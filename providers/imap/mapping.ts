@@ -30,7 +30,7 @@ export function toRemoteMessage(row: FetchMessageObject, known: readonly Defect[
     providerThreadId: clean.orNull(row.threadId),
     envelope,
     flags: normaliseFlags(row.flags === undefined ? [] : Array.from(row.flags, clean)),
-    sizeBytes: row.size ?? 0,
+    sizeBytes: toSize(row.size),
     receivedAt,
     attachments: parts.attachments,
     textPart: parts.textPart,
@@ -38,6 +38,13 @@ export function toRemoteMessage(row: FetchMessageObject, known: readonly Defect[
     defects: toDefects(row, envelope, receivedAt, recipientsTotal, parts, clean),
     recipientsTotal,
   };
+}
+
+/** What a column of 32 bits holds; no message is larger, and what is no size at all is as if it were not told. */
+const sizeMax = 2 ** 31 - 1;
+
+function toSize(raw: number | undefined): number {
+  return raw === undefined || !Number.isFinite(raw) || raw < 0 ? 0 : Math.min(Math.floor(raw), sizeMax);
 }
 
 const noHeaders: ReadonlyMap<string, readonly string[]> = new Map();
@@ -227,7 +234,7 @@ function collectPart(node: MessageStructureObject, parentType: string | undefine
     part: node.part ?? "1",
     fileName,
     contentType: cleanText(node.type),
-    encodedSizeBytes: node.size ?? 0,
+    encodedSizeBytes: toSize(node.size),
     contentId: clean.orNull(node.id),
     isInline: node.disposition === "inline" || (node.disposition !== "attachment" && node.id !== undefined && parentType === "multipart/related"),
   });
@@ -239,7 +246,7 @@ function toTextPart(node: MessageStructureObject, contentType: TextPart["content
     contentType,
     charset: cleanText(node.parameters?.charset ?? "us-ascii").toLowerCase(),
     transferEncoding: cleanText(node.encoding ?? "7bit").toLowerCase(),
-    encodedSizeBytes: node.size ?? 0,
+    encodedSizeBytes: toSize(node.size),
   };
 }
 
@@ -277,9 +284,13 @@ function createCleaner(known: readonly Defect[]): Cleaner {
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const control = /[\u0000-\u001f\u007f]/;
 
+/** Ten of the longest lines that mail knows (RFC 5322 §2.1.1): what a server makes of a header field may be megabytes, and nobody reads on. */
+const textLengthMax = 10_000;
+
 /** PostgreSQL takes no NUL, JSON no lone surrogates, and a line break in a header field is a forgery or a fold. */
 function cleanText(text: string): string {
-  const wellFormed = text.isWellFormed() ? text : text.toWellFormed();
+  const short = text.length > textLengthMax ? text.slice(0, textLengthMax) : text;
+  const wellFormed = short.isWellFormed() ? short : short.toWellFormed();
   if (!control.test(wellFormed)) return wellFormed;
   return wellFormed
     .replaceAll("\u0000", "")

@@ -35,14 +35,26 @@ export interface ImapCredentials {
 
 const presetNames = [customPreset, ...presets.map((preset) => preset.name)] as const;
 
-const password = z.string().min(1, "the password must not be empty").max(4_096);
+/** What could end the command that carries it is in nobody's password. */
+const password = z
+  .string()
+  .min(1, "the password must not be empty")
+  .max(4_096)
+  .regex(/^[^\0\r\n]*$/, "no line ends, no NUL");
+
+/** Stands in commands as well, and in answers that are shown. */
+const username = z
+  .string()
+  .max(512)
+  .regex(/^(?=.*\S)\P{Cc}+$/u, "no control characters, and not only white space")
+  .trim();
 
 const server = z
   .strictObject({
     host: hostSchema.optional(),
     port: z.number().int().min(1).max(65_535).optional(),
     security: z.enum(securities).optional(),
-    username: z.string().trim().min(1).max(512).optional(),
+    username: username.optional(),
     allowInsecure: z.boolean().optional(),
     allowSelfSigned: z.boolean().optional(),
     caCertificate: z
@@ -65,7 +77,7 @@ const server = z
 /** What a customer gives to connect an IMAP mailbox. A preset fills what is left out; what is given goes over it. */
 export const connectSchema = z.strictObject({
   preset: z.enum(presetNames).optional(),
-  username: z.string().trim().min(1).max(512).optional(),
+  username: username.optional(),
   password,
   imap: server.optional(),
   smtp: server.extend({ password: password.optional() }).nullable().optional(),

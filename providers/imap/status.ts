@@ -3,7 +3,7 @@ import { MailError } from "../../domain/errors.ts";
 import type { ScopeState, SyncCursor } from "../../domain/sync.ts";
 import { readFolderCursor } from "./cursor.ts";
 import { isMissing } from "./errors.ts";
-import { byName } from "./folder.ts";
+import { byName, existsMax } from "./folder.ts";
 import type { Lane } from "./lane.ts";
 import { listMailboxes } from "./list.ts";
 
@@ -64,7 +64,8 @@ export async function checkSelected(client: ImapFlow, path: string, cursor: Sync
 
 function toScopeState(path: string, cursor: SyncCursor, status: Status): ScopeState {
   const countsFlags = status.modseq !== null && readFolderCursor(cursor).modseq !== null;
-  return { path, changed: differs(cursor, status), total: status.exists ?? 0, unseen: status.unseen, countsFlags };
+  const [total, unseen] = [Math.min(status.exists ?? 0, existsMax), Math.min(status.unseen, existsMax)];
+  return { path, changed: differs(cursor, status), total, unseen, countsFlags };
 }
 
 /** What tells whether a folder changed; null where the server did not say. */

@@ -255,6 +255,14 @@ describe("GET /v1/events/stream", () => {
     await Promise.all(open.map(({ close }) => close()));
   });
 
+  it("answers HEAD at once and holds nothing open for it", async () => {
+    const answers = await Promise.all(
+      upTo(20).map(() => fetch(`${api.url}/v1/events/stream`, { method: "HEAD", headers: { Authorization: `Bearer ${customer.key}` } })),
+    );
+    expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200));
+    expect(answers[0]?.headers.get("Content-Type")).toContain("text/event-stream");
+  });
+
   it("refuses a Last-Event-ID that it never gave", async () => {
     expect((await follow({ lastEventId: "rubbish" })).response.status).toBe(400);
   });

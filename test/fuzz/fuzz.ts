@@ -37,6 +37,7 @@ const lanes = 8;
 /** Operations that start something lasting, or wait for the network: asked less often than the others, in parts of one. */
 const rarely: Readonly<Record<string, number>> = {
   connectMailbox: 0.3,
+  disconnectMailbox: 0.3,
   testConnection: 0.15,
   testMailbox: 0.15,
   autodetect: 0.1,

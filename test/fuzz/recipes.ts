@@ -20,7 +20,7 @@ export interface Kitchen {
 type Recipe = (kitchen: Kitchen) => Ingredients | Promise<Ingredients>;
 
 const lastingMailbox: Recipe = ({ world, chance }) => ({ params: { id: chance.pick(world.own.mailboxes) } });
-const looseMailbox: Recipe = ({ pool }) => ({ params: { id: pool.loose("mbx") ?? pool.any("mbx") } });
+const looseMailbox: Recipe = ({ pool }) => ({ params: { id: pool.loose("mbx") ?? pool.invented("mbx") } });
 const lastingEndpoint: Recipe = ({ pool }) => ({ params: { id: pool.lasting("whe") ?? pool.any("whe") } });
 const lastingMessage: Recipe = ({ pool }) => ({ params: { id: pool.lasting("msg") ?? pool.any("msg") } });
 

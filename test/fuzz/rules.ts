@@ -54,6 +54,13 @@ const rules: readonly Rule[] = [
     because: "paths name folders that are there",
   },
   { operations: /^replayWebhookEvents$/, pointer: /^#\/to$/, detail: /must lie after/, because: "a time ends after it begins" },
+  {
+    operations: /^createAccessKey$/,
+    pointer: /^#\/(scopes|mailboxId)$/,
+    detail: /cannot be limited/,
+    because: "an administrator's key has every scope",
+  },
+  { operations: /^exportMailbox$/, pointer: /^#\/folderId$/, detail: /no folder of this/, because: "the folder is one of the mailbox's" },
   { operations: /^actOnMessages$/, pointer: /^#\/ids$/, detail: /named twice/, because: "an id is named once" },
   { operations: /Mailbox$|^testConnection$/, pointer: /^#\/proxy\//, detail: /is needed/, because: "a proxy has a host" },
   { operations: every, pointer: /^#\/receivedBefore$/, detail: /is not after/, because: "a time ends after it begins" },

@@ -15,11 +15,17 @@ export interface ScriptedServer extends AsyncDisposable {
   cut(): void;
 }
 
-/**
- * What is said to a line: text (each character one byte), undefined for silence, null to hang up. An object says more of how: byte by byte with pauses,
- * or and then hangs up.
- */
-export type Reply = string | undefined | null | { readonly said: string; readonly byteEveryMs?: number; readonly thenHangUp?: boolean };
+/** What is said to a line: text (each character one byte), undefined for silence, null to hang up. */
+export type Reply = string | undefined | null | Speech;
+
+/** What is said, and how: byte by byte with pauses, again and again, or and then the end. */
+export interface Speech {
+  readonly said: string;
+  readonly byteEveryMs?: number;
+  /** How often; without end where it is Infinity. No faster than the client reads. */
+  readonly times?: number;
+  readonly thenHangUp?: boolean;
+}
 
 export type Script = (line: string) => Reply;
 
@@ -86,7 +92,7 @@ async function speak(socket: Socket, reply: Reply): Promise<void> {
   if (reply === undefined || socket.destroyed) return;
   if (reply === null) return void socket.end();
   if (typeof reply === "string") return void socket.write(reply, "latin1");
-  if (reply.byteEveryMs === undefined) socket.write(reply.said, "latin1");
+  if (reply.byteEveryMs === undefined) await repeat(socket, reply);
   else {
     for (const byte of reply.said) {
       if (socket.destroyed) return;
@@ -95,6 +101,14 @@ async function speak(socket: Socket, reply: Reply): Promise<void> {
     }
   }
   if (reply.thenHangUp === true) socket.end();
+}
+
+async function repeat(socket: Socket, { said, times = 1 }: Speech): Promise<void> {
+  const bytes = Buffer.from(said, "latin1");
+  for (let left = times; left > 0 && !socket.destroyed; left -= 1) {
+    if (socket.write(bytes)) continue;
+    await Promise.race([once(socket, "drain"), once(socket, "close")]).catch(() => {});
+  }
 }
 
 /** An IMAP server that answers a sign-in with `said`, in which `{tag}` stands for the command's tag and `{line}` for the whole of it. */

@@ -156,6 +156,8 @@ describe("a value", () => {
       { ...good, security: "ssl" },
       { ...good, caCertificate: "not a certificate" },
       { ...good, username: "" },
+      { ...good, username: "ann\r\nA1 LOGOUT" },
+      { ...good, username: "ann\u001b[2J" },
       { ...good, surprise: true },
       "mail.example.com",
       [],
@@ -164,6 +166,9 @@ describe("a value", () => {
       expectRefusal(answer);
       expect(answer.body.detail, JSON.stringify(server)).toContain(`#/${side}`);
     }
+    const password = await post("/v1/mailboxes", { email: "ann@example.com", password: "pw\r\nA1 LOGOUT", imap: good });
+    expectRefusal(password);
+    expect(password.body.detail).toContain("#/password");
   });
 });
 

@@ -47,6 +47,24 @@ describe("a message from FETCH", () => {
   });
 });
 
+test("a message whose server says too much of it keeps what a store can hold", () => {
+  const message = toRemoteMessage({
+    seq: 1,
+    uid: 1,
+    flags: new Set(["\\Seen", "x".repeat(300), ...Array.from({ length: 100_000 }, (_, n) => `k${n}`)]),
+    size: 1e20,
+    envelope: { subject: "s".repeat(5_000_000), from: [{ name: "n".repeat(1_000_000), address: "a@b.c" }] },
+    bodyStructure: { type: "text/plain", size: -5 },
+  });
+  expect(message.flags).toHaveLength(501);
+  expect(message.flags).toContain("seen");
+  expect(message.flags).not.toContain("x".repeat(300));
+  expect(message.sizeBytes).toBe(2 ** 31 - 1);
+  expect(message.envelope.subject).toHaveLength(10_000);
+  expect(message.envelope.from[0]?.name).toHaveLength(10_000);
+  expect(message.textPart).toBeNull();
+});
+
 describe("parts", () => {
   const text = { part: "1", type: "text/plain", size: 10, encoding: "7BIT", parameters: { charset: "UTF-8" } };
   const html = { part: "2", type: "text/html", size: 90 };

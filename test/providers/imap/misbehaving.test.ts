@@ -146,6 +146,18 @@ describe("folders", () => {
     expect(server.heard.filter((line) => / STATUS /.test(line) && !/ LIST /.test(line))).toEqual([]);
   });
 
+  test("that no command can name are left out, and the others are listed", async () => {
+    const names = ["a\r\nA1 DELETE INBOX", "b\0c", "d\re", "n".repeat(100_000), "\u001b[2J", "\ud800"];
+    const server = await serve();
+    server.fault = ({ verb }) => {
+      if (verb !== "LIST") return honestly;
+      const lines = ["INBOX", ...names].map((name) => `* LIST () "/" {${Buffer.byteLength(name)}}\r\n${Buffer.from(name).toString("latin1")}\r\n`);
+      return `${lines.join("")}{tag} OK done\r\n`;
+    };
+    const paths = (await open(server).listFolders()).map(({ path }) => path);
+    expect(paths).toEqual(["INBOX", "\u001b[2J", "\ufffd"]);
+  });
+
   test("end with a clear answer where the server never stops naming them", async () => {
     const server = await serve();
     server.fault = ({ verb }) => (verb === "LIST" ? `${'* LIST () "/" "x"\r\n'.repeat(100_002)}{tag} OK done\r\n` : honestly);
