@@ -1,3 +1,4 @@
+import { rootCertificates } from "node:tls";
 import { Agent, request } from "undici";
 import type { HostResolver } from "../../domain/host.ts";
 
@@ -10,16 +11,21 @@ const redirectsMax = 3;
  * A small text by https; undefined where the server has none. Every hop goes to the address that the resolver allowed for its host, so neither a
  * name nor a redirect leads into a private network.
  */
-export async function fetchText(url: string, resolveHost: HostResolver): Promise<string | undefined> {
+export async function fetchText(url: string, resolveHost: HostResolver, trust: Trust = {}): Promise<string | undefined> {
   const signal = AbortSignal.timeout(timeoutMs);
-  let target = new URL(url);
+  let target = URL.parse(url);
   for (let hop = 0; hop <= redirectsMax; hop += 1) {
-    if (target.protocol !== "https:") return undefined;
-    const answer = await fetchOnce(target, resolveHost, signal);
+    if (target?.protocol !== "https:") return undefined;
+    const answer = await fetchOnce(target, resolveHost, trust, signal);
     if (answer.location === undefined) return answer.text;
-    target = new URL(answer.location, target);
+    target = URL.parse(answer.location, target.href);
   }
   return undefined;
+}
+
+/** Certificates to trust besides the well-known ones; tests sign their own. */
+interface Trust {
+  readonly ca?: string;
 }
 
 interface Answer {
@@ -27,11 +33,12 @@ interface Answer {
   readonly location: string | undefined;
 }
 
-async function fetchOnce(target: URL, resolveHost: HostResolver, signal: AbortSignal): Promise<Answer> {
+async function fetchOnce(target: URL, resolveHost: HostResolver, { ca }: Trust, signal: AbortSignal): Promise<Answer> {
   const { address, family } = await resolveHost(target.hostname);
   const dispatcher = new Agent({
     connect: {
       timeout: timeoutMs,
+      ...(ca === undefined ? {} : { ca: [...rootCertificates, ca] }),
       lookup: (_host, options, done) => (options.all ? done(null, [{ address, family }]) : done(null, address, family)),
     },
   });
