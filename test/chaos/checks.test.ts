@@ -20,7 +20,7 @@ async function mailAndReceiver(delivered: readonly { readonly messageId: string;
 
 test("says how many messages were told later than pauses and load explain, and how late the last one was", async () => {
   const now = Date.now();
-  const bound = pausesMsMax + 30_000;
+  const bound = pausesMsMax + 10_000;
   const { receiver, ledger, tell } = await mailAndReceiver([
     { messageId: "<in-time>", at: now - bound + 30_000 },
     { messageId: "<late>", at: now - bound - 30_000 },
@@ -33,7 +33,7 @@ test("says how many messages were told later than pauses and load explain, and h
   expect(seen.slowestMs).toBeGreaterThanOrEqual(bound + 30_000);
   // What waited while parts were dead is counted from when the last of them was back, and a loaded machine has more time.
   expect(lateness({ ledger, receiver }, now - 60_000, 1)).toMatchObject({ late: 0 });
-  expect(lateness({ ledger, receiver }, now - 2 * bound, 3)).toMatchObject({ late: 0, boundMs: bound + 60_000 });
+  expect(lateness({ ledger, receiver }, now - 2 * bound, 6)).toMatchObject({ late: 0, boundMs: bound + 50_000 });
 });
 
 test("a message that was told again late was not told late", async () => {

@@ -14,7 +14,7 @@ import { until } from "../helpers/wait.ts";
 export const pausesMsMax = 225_000;
 
 /** What is left to do when the last fault is over, on a machine that does nothing else. */
-const workMs = 30_000;
+const workMs = 10_000;
 
 export interface Lateness {
   /** Messages that were first told later than pauses and load explain. */

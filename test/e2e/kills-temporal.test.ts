@@ -58,7 +58,7 @@ describe("a Temporal server that is killed", () => {
     expect(rows.map(({ email }) => email).toSorted()).toEqual([patient.email, impatient.email].toSorted());
     await installation.untilLive(accepted.body.id);
 
-    // Nobody asks again for this one; housekeeping looks for such rows every minute, and leaves those alone that are younger than that.
+    // Nobody asks again for this one; housekeeping looks for such rows every five minutes, and leaves those alone that are younger than that.
     const forgotten = rows.find(({ email }) => email === impatient.email)?.id ?? "";
     await sql`update mailboxes set created_at = created_at - interval '2 minutes' where id = ${forgotten}`.execute(installation.db);
     await installation.keepHouse();
