@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { scaled } from "./random.ts";
+import { scale, scaled } from "./random.ts";
 import { type StormOptions, storm } from "./storm.ts";
 
 export type NamedStorm = StormOptions & { readonly name: string };
@@ -9,7 +9,7 @@ export function eachStorm(storms: readonly NamedStorm[]): void {
   describe("nothing is lost, doubled or left stuck by", () => {
     test.for(storms)("$name", async ({ name, ...options }, { task }) => {
       const [mailboxes, history] = [scaled(options.mailboxes, 4), scaled(options.history, 1_000)];
-      const report = await storm(name, { ...options, mailboxes, history });
+      const report = await storm(scale === 1 ? name : `${name}, at scale ${scale}`, { ...options, mailboxes, history });
       task.meta.chaos = report;
       expect(report).toMatchObject({ faults: [], late: 0, leaks: [] });
     });
