@@ -226,10 +226,14 @@ export function toProblemAnswer(thrown: unknown, requestId: string): ProblemAnsw
 /** Identifies, does not locate: problem types are names under a host that need not answer. */
 export const problemTypes = "https://everpost.dev/problems/";
 
+/** Where the server did not say: about as long as a connection that another program or process holds is held. */
+const mailRetryAfterMs = 30_000;
+
 /** Mail's problems have types of their own: `rate_limited` by a provider is not `rate_limited` by us. */
 function mailProblem(error: MailError, requestId: string): ProblemAnswer {
   const { http: status, title, cause } = catalogue[error.code];
-  const headers: Record<string, string> = error.retryAfterMs === undefined ? {} : { "Retry-After": String(Math.ceil(error.retryAfterMs / 1000)) };
+  const retryAfterMs = error.retryAfterMs ?? (status === 429 || status === 503 ? mailRetryAfterMs : undefined);
+  const headers: Record<string, string> = retryAfterMs === undefined ? {} : { "Retry-After": String(Math.ceil(retryAfterMs / 1000)) };
   const detail = error.serverSaid === undefined ? cause : `${cause} The server said: ${error.serverSaid}`;
   const type = `${problemTypes}mail/${error.code}`;
   return { status, headers, body: { type, title, status, detail, instance: requestId, code: error.code, cause, fix: error.fix } };

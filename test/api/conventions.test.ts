@@ -1,8 +1,10 @@
 import { createConnection } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
+import { toProblemAnswer } from "../../api/errors.ts";
 import { Reply, route } from "../../api/route.ts";
 import { routes } from "../../api/routes/index.ts";
+import { MailError } from "../../domain/errors.ts";
 import { type Api, startApi } from "./api.ts";
 
 let api: Api;
@@ -305,4 +307,12 @@ test("pages through a listing, each row once, newest first", async () => {
     cursor = page.body.nextCursor;
   }
   expect(seen.filter((name) => name.startsWith("page "))).toEqual(names.toReversed());
+});
+
+test("a mail problem that passes says when to ask again, whether the server said so or not", () => {
+  const answer = (retryAfterMs?: number) => toProblemAnswer(new MailError("too_many_connections", { doing: "reading", retryAfterMs }), "req_1");
+  expect(answer(1_500)).toMatchObject({ status: 429, headers: { "Retry-After": "2" } });
+  expect(answer()).toMatchObject({ status: 429, headers: { "Retry-After": "30" } });
+  expect(toProblemAnswer(new MailError("unavailable", { doing: "reading" }), "req_1").headers).toEqual({ "Retry-After": "30" });
+  expect(toProblemAnswer(new MailError("not_found", { doing: "reading" }), "req_1").headers).toEqual({});
 });

@@ -1,4 +1,6 @@
 import { Writable } from "node:stream";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createEventFeed, type EventFeed, type Follower } from "../../api/event-feed.ts";
@@ -71,6 +73,28 @@ function follower(customerId: CustomerId, after?: EventCursor) {
 const upTo = (count: number) => Array.from({ length: count }, (_, i) => i + 1);
 
 describe("createEventFeed", () => {
+  it("keeps nothing of followers that are gone", async () => {
+    setFlagsFromString("--expose-gc");
+    const { customerId, mailboxId } = await newTenant();
+    const start = await readHorizon(db);
+    const stays = follower(customerId, start);
+    const crowd = async (): Promise<readonly WeakRef<object>[]> => {
+      const followers = upTo(300).map(() => follower(customerId, start));
+      await tell(db, customerId, mailboxId, 1);
+      await until(() => followers.every(({ told }) => told.length > 0), "an event at each");
+      for (const { end } of followers) await end();
+      return followers.map(({ state }) => new WeakRef(state));
+    };
+    const gone = await crowd();
+    await tell(db, customerId, mailboxId, 1);
+    await until(() => stays.told.length === 2, "the look after they went");
+    await until(() => {
+      runInNewContext("gc")();
+      return gone.every((reference) => reference.deref() === undefined);
+    }, "them to be collected");
+    await stays.end();
+  });
+
   it("tells each customer's followers what is theirs, each event once and in order, while followers come and go", async () => {
     const tenants = await Promise.all(Array.from({ length: 20 }, newTenant));
     const start = await readHorizon(db);

@@ -61,6 +61,7 @@ const rules: readonly Rule[] = [
     because: "an administrator's key has every scope",
   },
   { operations: /^exportMailbox$/, pointer: /^#\/folderId$/, detail: /no folder of this/, because: "the folder is one of the mailbox's" },
+  { operations: /Folder$/, pointer: /^#\/path$/, detail: /^a name between every two /, because: "a path names each of its folders" },
   { operations: /^actOnMessages$/, pointer: /^#\/ids$/, detail: /named twice/, because: "an id is named once" },
   { operations: /Mailbox$|^testConnection$/, pointer: /^#\/proxy\//, detail: /is needed/, because: "a proxy has a host" },
   { operations: every, pointer: /^#\/receivedBefore$/, detail: /is not after/, because: "a time ends after it begins" },
