@@ -72,6 +72,8 @@ const snippetPartBytesMax = 48 * 1024;
 const readMax = 20;
 /** Sources that are sealed and put together: a few milliseconds of this thread, and a second copy in memory of so many. */
 const putMax = 64;
+/** From so many texts on, a group is committed in two transactions. */
+const halvedMin = 50;
 /** Messages whose attachments are on their way at once. */
 const messagesMax = 16;
 
@@ -152,9 +154,26 @@ async function keepPass(keeper: Keeper, isOver: () => boolean, max?: number): Pr
 }
 
 async function commit({ db, keyRing, mailbox, target }: Keeper, prepared: FetchedContent, counts: { kept: number; failed: number }): Promise<void> {
-  await saveFetchedContent(db, keyRing, mailbox, target, prepared);
+  // In halves beside each other: indexing the words of whole texts is what takes longest of all, and one connection computes on one core.
+  await Promise.all(halvesOf(prepared).map((half) => saveFetchedContent(db, keyRing, mailbox, target, half)));
   counts.kept += prepared.kept.length;
   counts.failed += prepared.failed.length;
+}
+
+function halvesOf(whole: FetchedContent): readonly FetchedContent[] {
+  if (whole.texts.length < halvedMin) return [whole];
+  const ids = [...whole.kept, ...whole.failed];
+  const first = new Set(ids.slice(0, Math.ceil(ids.length / 2)));
+  return [true, false].map((isFirst) => {
+    const isIn = (id: MessageId) => first.has(id) === isFirst;
+    return {
+      kept: whole.kept.filter(isIn),
+      failed: whole.failed.filter(isIn),
+      previews: whole.previews.filter(({ id }) => isIn(id)),
+      texts: whole.texts.filter(({ messageId }) => isIn(messageId)),
+      blobs: whole.blobs.filter(({ messageId }) => isIn(messageId)),
+    };
+  });
 }
 
 async function* pendingGroups(keeper: Keeper, counts: { failed: number }, max = Number.POSITIVE_INFINITY): AsyncGenerator<Group> {

@@ -35,7 +35,7 @@ async function run(context: BenchContext): Promise<Readonly<Record<string, numbe
   const cpu = new Map<string, number>();
   for (let round = 0; round < rounds; round += 1) {
     const begun = performance.now();
-    for (const user of users) await runBareLoop(db, everpost.imapPort, user);
+    for (const user of users) await runBareLoop({ db, imapPort: everpost.imapPort, user, folder: "" }, "none");
     const bare = performance.now() - begun;
     const before = cpuOf(pids);
     const full = await connectAll(context, everpost, users);

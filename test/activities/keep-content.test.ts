@@ -91,6 +91,19 @@ describe("what the settings keep of messages", () => {
     ]);
   });
 
+  it("is there for each message of a group so large that it is committed in two halves", async () => {
+    const mailbox = await connected(
+      { content: "full" },
+      Array.from({ length: 61 }, (_, n) => withParts(`one of many ${n}`, [], `Said the ${n}th`)),
+    );
+    expect(await keep(mailbox.id)).toEqual({ kept: 61, failed: 0, more: false });
+    const texts = await engine.db.selectFrom("message_texts").select(["message_id", "text"]).where("mailbox_id", "=", mailbox.id).execute();
+    expect(new Set(texts.map(({ text }) => text.trim())).size).toBe(61);
+    const blobs = await engine.db.selectFrom("message_blobs").select("message_id").where("mailbox_id", "=", mailbox.id).execute();
+    expect(new Set(blobs.map(({ message_id }) => message_id))).toEqual(new Set(texts.map(({ message_id }) => message_id)));
+    expect(new Set(await statesOf(mailbox.id))).toEqual(new Set(["kept"]));
+  });
+
   it("is every attachment up to the cap, decoded", async () => {
     const mailbox = await connected({ attachments: "download", attachmentBytesMax: 50_000 }, [withParts("both", [small, large])]);
     expect(await keep(mailbox.id)).toEqual({ kept: 1, failed: 0, more: false });
