@@ -19,6 +19,16 @@ export function cpuOf(pids: Readonly<Record<string, number>>): Readonly<Record<s
   return Object.fromEntries(Object.entries(pids).map(([name, pid]) => [name, cpuMsAmong(processes, pid)]));
 }
 
+/**
+ * What the machine's cores, together, did for none of a benchmark's processes: nothing, nothing because a disk was slow, other work under `nice`, and
+ * what the host gave to other machines.
+ */
+export function machineMs(): Readonly<Record<"nobody" | "disk" | "niced" | "stolen", number>> {
+  const fields = readFileSync("/proc/stat", "utf8").split("\n", 1)[0]?.split(/\s+/).slice(1) ?? [];
+  const [, nice = 0, , idle = 0, disk = 0, , , stolen = 0] = fields.map((ticks) => Number(ticks) * 10);
+  return { nobody: idle, disk, niced: nice, stolen };
+}
+
 /** The most memory that a process has held so far, in MB. */
 export function peakMb(pid: number): number {
   const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];

@@ -1,7 +1,7 @@
-import { cpus } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { claimUser } from "../test/helpers/dovecot-server.ts";
-import { cpuOf, ownCpuMs } from "./costs.ts";
+import { startBarePush } from "./bare-push.ts";
+import { cpuOf, machineMs, ownCpuMs } from "./costs.ts";
 import { type MailDelivery, numberOf, openDelivery } from "./delivery.ts";
 import { type BenchContext, type Benchmark, percentile } from "./harness.ts";
 import { startIdleClient } from "./idle-client.ts";
@@ -14,6 +14,7 @@ import { type Receiver, startReceiver } from "./receiver.ts";
 /**
  * Parts: single, burst. From the moment when the mail server has taken a message to the webhook, beside what an IDLE connection of one's own hears on
  * the same mailboxes, and beside a script that polls every minute. How much later Everpost is: the 95th percentile of the one less that of the other.
+ * The burst is also delivered to a bare loop that posts what it hears.
  */
 export const benchmark: Benchmark = {
   name: "push",
@@ -37,6 +38,8 @@ const singleMsAtScale1 = 240_000;
 const burst = { messages: 2_000, mailboxes: 200, ms: 5_000, connections: 8 };
 /** What has not come after this is lost: an IDLE connection that was forgotten by its server is found out within four minutes. */
 const patienceMs = 300_000;
+/** The bare loop asks for nothing by itself: what it has not heard of by then, it hears of with the next message, or never. */
+const barePatienceMs = 30_000;
 /** Two rounds of the polling script. */
 const pollMsMax = 120_000;
 
@@ -126,7 +129,7 @@ async function measureSingle({ context, everpost, receiver }: PushBench): Promis
         );
       }),
     );
-    await untilAllTold(sent);
+    await untilAllTold(sent, patienceMs);
     await untilPolled(poller, sent, context);
   } finally {
     clearInterval(tellProgress);
@@ -166,21 +169,77 @@ function singleFigures(
   return figures;
 }
 
-/** Ten messages for each of 200 mailboxes within five seconds. */
-async function measureBurst({ context, everpost, receiver, worker }: PushBench): Promise<Readonly<Record<string, number>>> {
-  const { scale, progress } = context;
-  const mailboxes = Math.max(5, Math.round(burst.mailboxes * scale));
-  const count = mailboxes * (burst.messages / burst.mailboxes);
+/**
+ * Ten messages for each of 200 mailboxes within five seconds; and the same again, to the same inboxes, when Everpost's worker has stopped and the
+ * bare loop listens: what this machine can do at best with no more than anybody would write.
+ */
+async function measureBurst(bench: PushBench): Promise<Readonly<Record<string, number>>> {
+  const { context, everpost, receiver, worker } = bench;
+  const mailboxes = Math.max(5, Math.round(burst.mailboxes * context.scale));
   const users = await connectAll(context, everpost, receiver, mailboxes);
+  const actionsBefore = await everpost.countActions();
+  const pids = { Worker: worker.pid, Temporal: everpost.temporal.pid, Postgres: context.postgresPid, MailServer: everpost.mailServerPid };
+  const ours = await deliverBurst(bench, { users, first: 0, pids, patienceMs });
+  const actions = (await everpost.countActions()) - actionsBefore;
+  // What is told twice may come late.
+  await delay(5_000);
+  const duplicates = ours.told.reduce((sum, { toldAt }) => sum + toldAt.length - 1, 0);
+  await worker.stop();
+  context.progress(`the bare loop logs in to ${mailboxes} mailboxes`);
+  using bare = await startBarePush(everpost.imapPort, receiver.url, users);
+  const barePids = { Bare: bare.pid, MailServer: everpost.mailServerPid };
+  const theirs = await deliverBurst(bench, { users, first: ours.count, pids: barePids, patienceMs: barePatienceMs });
+  const cpu = Object.entries(ours.cpu).map(([name, ms]) => [`burst${name}CpuMsPerMessage`, ms]);
+  return {
+    burstSeconds: ours.seconds,
+    burstLost: ours.lost,
+    burstDuplicates: duplicates,
+    burstP50Ms: percentile(ours.delays, 0.5),
+    burstP95Ms: percentile(ours.delays, 0.95),
+    burstLastMs: Math.round(Math.max(...ours.delays)),
+    burstActionsPerMessage: hundredths(actions / ours.count),
+    burstCpuMsPerMessage: sumOf(ours.cpu, Object.keys(pids)),
+    ...Object.fromEntries(cpu),
+    burstBareSeconds: theirs.seconds,
+    burstBareLost: theirs.lost,
+    burstBareP95Ms: percentile(theirs.delays, 0.95),
+    burstBareLastMs: Math.round(Math.max(...theirs.delays)),
+    burstBareCpuMsPerMessage: sumOf(theirs.cpu, Object.keys(barePids)),
+  };
+}
+
+interface Burst {
+  readonly users: readonly MailUser[];
+  /** The number of its first message. */
+  readonly first: number;
+  /** Who computes, beside the benchmark itself. */
+  readonly pids: Readonly<Record<string, number>>;
+  /** What has not come so long after the delivery is lost. */
+  readonly patienceMs: number;
+}
+
+interface BurstOutcome {
+  readonly count: number;
+  readonly seconds: number;
+  readonly lost: number;
+  readonly told: readonly Sent[];
+  /** From each message's acceptance to its webhook. */
+  readonly delays: readonly number[];
+  /** Milliseconds a message. */
+  readonly cpu: Costs;
+}
+
+/** Resolves when all was told, or is given up. Its messages stay as they are filled: one that is told again later is noted there. */
+async function deliverBurst({ context, everpost, receiver }: PushBench, { users, first, pids, patienceMs }: Burst): Promise<BurstOutcome> {
+  const count = users.length * (burst.messages / burst.mailboxes);
   const sent = new Map<number, Sent>();
   receiver.onEvent = (_path, event, at) => sent.get(numberIn(event.data))?.toldAt.push(at);
+  // Sessions are asleep after a second.
   await delay(3_000);
   const lanes = await Promise.all(Array.from({ length: burst.connections }, () => openDelivery(everpost.lmtpPort)));
-  const pids = { Worker: worker.pid, Temporal: everpost.temporal.pid, Postgres: context.postgresPid, MailServer: everpost.mailServerPid };
-  // What delivers and receives is this process itself: it competes for the same cores, and is none of Everpost's parts.
+  // What delivers and receives is this process itself: it competes for the same cores, and is none of the parts that are measured.
   const costs = () => ({ ...cpuOf(pids), Bench: ownCpuMs(process.pid) });
   const before = costs();
-  const actionsBefore = await everpost.countActions();
   const started = performance.now();
   const tellSeconds = tellEachSecond(context, sent, costs);
   let next = 0;
@@ -188,33 +247,31 @@ async function measureBurst({ context, everpost, receiver, worker }: PushBench):
     for (let number = next++; number < count; number = next++) {
       await delay(Math.max(0, started + (burst.ms / count) * number - performance.now()));
       const message: Sent = { scenario: "burst", acceptedAt: Number.NaN, heardAt: Number.NaN, toldAt: [] };
-      sent.set(number, message);
-      message.acceptedAt = (await lane.deliver(users[number % users.length]?.email ?? "", number)).acceptedAt;
+      sent.set(first + number, message);
+      message.acceptedAt = (await lane.deliver(users[number % users.length]?.email ?? "", first + number)).acceptedAt;
     }
   };
-  await Promise.all(lanes.map(loop));
-  const burstSeconds = Math.round((performance.now() - started) / 100) / 10;
-  progress(`${count} messages delivered in ${burstSeconds} s`);
-  for (const lane of lanes) lane.close();
-  await untilAllTold(sent);
-  clearInterval(tellSeconds);
-  const cpu = Object.entries(since(before, costs())).map(([name, ms]) => [`burst${name}CpuMsPerMessage`, Math.round((ms / count) * 100) / 100]);
-  const actions = (await everpost.countActions()) - actionsBefore;
-  // What is told twice may come late.
-  await delay(5_000);
-  const messages = [...sent.values()];
-  const told = messages.filter(({ toldAt }) => toldAt.length > 0);
-  const times = told.map(({ toldAt, acceptedAt }) => (toldAt[0] ?? 0) - acceptedAt);
-  return {
-    burstSeconds,
-    burstLost: messages.length - told.length,
-    burstDuplicates: told.reduce((sum, { toldAt }) => sum + toldAt.length - 1, 0),
-    burstP50Ms: percentile(times, 0.5),
-    burstP95Ms: percentile(times, 0.95),
-    burstLastMs: Math.round(Math.max(...times)),
-    burstActionsPerMessage: Math.round((actions / count) * 100) / 100,
-    ...Object.fromEntries(cpu),
-  };
+  try {
+    await Promise.all(lanes.map(loop));
+    const seconds = Math.round((performance.now() - started) / 100) / 10;
+    context.progress(`${count} messages delivered in ${seconds} s`);
+    await untilAllTold(sent, patienceMs);
+    const cpu = Object.fromEntries(Object.entries(since(before, costs())).map(([name, ms]) => [name, hundredths(ms / count)]));
+    const told = [...sent.values()].filter(({ toldAt }) => toldAt.length > 0);
+    const delays = told.map(({ toldAt, acceptedAt }) => (toldAt[0] ?? 0) - acceptedAt);
+    return { count, seconds, lost: count - told.length, told, delays, cpu };
+  } finally {
+    clearInterval(tellSeconds);
+    for (const lane of lanes) lane.close();
+  }
+}
+
+function sumOf(costs: Costs, names: readonly string[]): number {
+  return hundredths(names.reduce((sum, name) => sum + (costs[name] ?? 0), 0));
+}
+
+function hundredths(value: number): number {
+  return Math.round(value * 100) / 100;
 }
 
 type Costs = Readonly<Record<string, number>>;
@@ -223,27 +280,22 @@ type Costs = Readonly<Record<string, number>>;
 function tellEachSecond({ progress }: BenchContext, sent: ReadonlyMap<number, Sent>, costs: () => Costs): NodeJS.Timeout {
   let second = 0;
   let before = costs();
-  let idleBefore = idleMs();
+  let machineBefore = machineMs();
   return setInterval(() => {
     const now = costs();
-    const idle = idleMs();
+    const machine = machineMs();
     const messages = [...sent.values()];
     const delivered = messages.filter(({ acceptedAt }) => !Number.isNaN(acceptedAt)).length;
     const told = messages.filter(({ toldAt }) => toldAt.length > 0).length;
-    const parts = Object.entries(since(before, now)).map(([name, ms]) => `${name} ${Math.round(ms)}`);
-    progress(`${++second} s: ${delivered} delivered, ${told} told; CPU in ms: ${parts.join(", ")}, nobody ${Math.round(idle - idleBefore)}`);
+    const parts = Object.entries({ ...since(before, now), ...since(machineBefore, machine) }).map(([name, ms]) => `${name} ${Math.round(ms)}`);
+    progress(`${++second} s: ${delivered} delivered, ${told} told; CPU in ms: ${parts.join(", ")}`);
     before = now;
-    idleBefore = idle;
+    machineBefore = machine;
   }, 1_000);
 }
 
 function since(before: Costs, now: Costs): Costs {
   return Object.fromEntries(Object.entries(now).map(([name, ms]) => [name, ms - (before[name] ?? 0)]));
-}
-
-/** What the machine's cores have been idle for, together. */
-function idleMs(): number {
-  return cpus().reduce((sum, { times }) => sum + times.idle, 0);
 }
 
 /** Mailboxes of one customer whose new messages are posted to the receiver; resolves when somebody listens for each. */
@@ -284,8 +336,8 @@ function* repeat<T>(item: T): Generator<T> {
   for (;;) yield item;
 }
 
-async function untilAllTold(sent: ReadonlyMap<number, Sent>): Promise<void> {
-  const deadline = performance.now() + patienceMs;
+async function untilAllTold(sent: ReadonlyMap<number, Sent>, withinMs: number): Promise<void> {
+  const deadline = performance.now() + withinMs;
   while (performance.now() < deadline && [...sent.values()].some(({ toldAt }) => toldAt.length === 0)) await delay(100);
 }
 
