@@ -59,6 +59,7 @@ const roles = z
 export const environment = z.object({
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: "a PostgreSQL URL: postgres://user:password@host:5432/database" }),
   EVERPOST_DATABASE_POOL: wholeNumber(2, 200, 10),
+  EVERPOST_DATABASE_STATEMENT_SECONDS: wholeNumber(1, 3_600, 60),
   EVERPOST_ENCRYPTION_KEYS: keyRing,
   TEMPORAL_ADDRESS: z.string().default("127.0.0.1:7233"),
   TEMPORAL_NAMESPACE: z.string().default("mail"),
@@ -100,7 +101,7 @@ export const environment = z.object({
 });
 
 export interface Config {
-  readonly database: { readonly url: string; readonly poolMax: number };
+  readonly database: { readonly url: string; readonly poolMax: number; readonly statementMaxMs: number };
   /** The first key seals; every key opens. */
   readonly keyRing: readonly { readonly name: string; readonly bytes: Buffer }[];
   readonly temporal: { readonly address: string; readonly namespace: string; readonly taskQueuePrefix: string };
@@ -167,7 +168,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   }
   const e = parsed.data;
   return Object.freeze({
-    database: { url: e.DATABASE_URL, poolMax: e.EVERPOST_DATABASE_POOL },
+    database: { url: e.DATABASE_URL, poolMax: e.EVERPOST_DATABASE_POOL, statementMaxMs: e.EVERPOST_DATABASE_STATEMENT_SECONDS * 1000 },
     keyRing: e.EVERPOST_ENCRYPTION_KEYS,
     temporal: { address: e.TEMPORAL_ADDRESS, namespace: e.TEMPORAL_NAMESPACE, taskQueuePrefix: e.EVERPOST_TASK_QUEUE_PREFIX },
     api: {

@@ -167,7 +167,7 @@ async function prepareDatabase(run: Run): Promise<string> {
   const { settings } = run;
   const url = settings.databaseUrl ?? (await embeddedPostgres(run));
   await step("bringing the database up to date", say, async () => {
-    const db = openDatabase({ url, poolMax: 1 });
+    const db = openDatabase({ url, poolMax: 1, statementMaxMs: null });
     try {
       await migrate(db);
     } catch (error) {

@@ -246,10 +246,12 @@ function toApiError(thrown: unknown): ApiError {
   return new ApiError("internal_error", { cause: thrown });
 }
 
-/** Network errors, and SQLSTATE classes 08 (connection), 53 (no resources) and 57P (shutting down, starting up). */
+/** Network errors, and SQLSTATE classes 08 (connection), 53 (no resources) and 57P (shutting down, starting up); 57014, a statement that took longer than any may. */
 function isDatabaseAway(thrown: unknown): boolean {
-  if (/^(ECONNREFUSED|ECONNRESET|EPIPE|ENOTFOUND|ETIMEDOUT|08...|53...|57P..)$/.test(textMember(thrown, "code"))) return true;
-  return /Connection terminated|timeout exceeded when trying to connect/.test(textMember(thrown, "message"));
+  if (/^(ECONNREFUSED|ECONNRESET|EPIPE|ENOTFOUND|ETIMEDOUT|08...|53...|57P..|57014)$/.test(textMember(thrown, "code"))) return true;
+  return /Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect/.test(
+    textMember(thrown, "message"),
+  );
 }
 
 function textMember(value: unknown, name: string): string {

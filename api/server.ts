@@ -8,6 +8,7 @@ import { openBlobStore } from "../blobs/index.ts";
 import { type Config, ConfigError, loadConfig } from "../config.ts";
 import { connectionSlotsOnDemand } from "../db/connection-slots.ts";
 import { openDatabase } from "../db/database.ts";
+import { createEnding } from "../ending.ts";
 import { createLogger } from "../logging.ts";
 import { createHostResolver } from "../network/resolve-host.ts";
 import { getProvider } from "../providers/index.ts";
@@ -19,7 +20,7 @@ import { createCommands } from "./temporal-commands.ts";
 
 export interface RunningApi {
   readonly port: number;
-  /** Takes no new connection, lets what is in flight finish for ten seconds, ends streams, and lets go of everything. */
+  /** Takes no new connection, lets what is in flight finish for eight seconds, ends streams, and lets go of everything. */
   drain(): Promise<void>;
 }
 
@@ -51,10 +52,16 @@ export async function startServer(config: Config): Promise<RunningApi> {
     drain() {
       draining ??= (async () => {
         log.info("the API drains");
+        const ending = createEnding({ log, withinMs: endsWithinMs });
         closing.abort();
-        await closeServer(server);
-        await sessions.closeAll();
-        await Promise.allSettled([slots.close(), db.destroy(), connection.close()]);
+        await ending.step("requests in flight", answeredByMs + 500, () => closeServer(server));
+        await ending.step("sessions with mail servers", loggedOutByMs, () => sessions.closeAll());
+        await Promise.all([
+          ending.step("the places of its connections", closedByMs, () => slots.close()),
+          ending.step("the database", closedByMs, () => db.destroy()),
+          ending.step("the connection to Temporal", closedByMs, () => connection.close()),
+        ]);
+        ending.over();
       })();
       return draining;
     },
@@ -70,12 +77,16 @@ function connectLazily({ temporal }: Config): Connection {
 /** Connections that the system keeps until they are taken: after a restart, all clients come in one moment. Node's own 511 are few. */
 const backlog = 4_096;
 
-const drainTimeoutMs = 10_000;
+/** What stops an API process gives it ten seconds (docs/operations.md). Each ms below counts from the signal. */
+const endsWithinMs = 10_000;
+const answeredByMs = 8_000;
+const loggedOutByMs = 9_000;
+const closedByMs = 9_500;
 
 async function closeServer(server: Server): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
-  const giveUp = setTimeout(() => server.closeAllConnections(), drainTimeoutMs);
+  const giveUp = setTimeout(() => server.closeAllConnections(), answeredByMs);
   await closed;
   clearTimeout(giveUp);
 }

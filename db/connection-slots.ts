@@ -2,6 +2,7 @@ import { Client } from "pg";
 import { MailError } from "../domain/errors.ts";
 import type { MailboxId } from "../domain/ids.ts";
 import { type Listener, openListener } from "./listener.ts";
+import { askWithin, breakWhenSilent, steadyLine } from "./silence.ts";
 
 /** Counts the connections to mail servers over all processes, so that no account gets more of them than its server allows. */
 export interface ConnectionSlots {
@@ -24,14 +25,16 @@ const patienceMs = 3_000;
 const pauseMs = 100;
 /** Told to everybody once a second at most while waiting. */
 const askEveryMs = 1_000;
+/** All its statements are small. A session that does not answer one of them is lost, and everybody behind it waits. */
+const answerMs = 10_000;
 
 /**
  * A place is an advisory lock of PostgreSQL, held by this process's own session: when the process dies, however it dies, its places are free. A session
  * may take its own lock again, so the places of this process are kept count of here as well.
  */
-export async function openConnectionSlots(url: string): Promise<ConnectionSlots> {
+export async function openConnectionSlots(url: string, patience = { answerMs }): Promise<ConnectionSlots> {
   const own: Places = new Map();
-  const session = lockSession(url, own);
+  const session = lockSession(url, own, patience.answerMs);
   let wanted: (id: MailboxId) => void = () => {};
   const listener: Listener = await openListener(url, channel, (payload) => {
     if (payload !== "") wanted(payload as MailboxId);
@@ -123,7 +126,7 @@ export function connectionSlotsOnDemand(url: string): ConnectionSlots {
 }
 
 /** One PostgreSQL session that holds this process's locks, opened anew after it broke: what is held is then locked again, as far as it is still free. */
-function lockSession(url: string, own: Places) {
+function lockSession(url: string, own: Places, answerWithinMs: number) {
   let opening: Promise<Client> | undefined;
   let current: Client | undefined;
   let isClosed = false;
@@ -146,7 +149,7 @@ function lockSession(url: string, own: Places) {
   }
 
   async function open(): Promise<Client> {
-    const fresh = new Client({ connectionString: url, application_name: "everpost connection slots", keepAlive: true });
+    const fresh = new Client({ connectionString: url, application_name: "everpost connection slots", ...steadyLine });
     current = fresh;
     // A session says more than once that it is lost, the last time when its successor is there already.
     const drop = () => {
@@ -155,8 +158,9 @@ function lockSession(url: string, own: Places) {
     fresh.on("error", drop);
     fresh.on("end", drop);
     await fresh.connect();
+    breakWhenSilent(fresh);
     for (const [id, places] of own) {
-      for (const [place, state] of places) if (state === "held") await fresh.query(lockStatement, [id, place]);
+      for (const [place, state] of places) if (state === "held") await askWithin(fresh, answerWithinMs, lockStatement, [id, place]);
     }
     return fresh;
   }
@@ -164,18 +168,18 @@ function lockSession(url: string, own: Places) {
   return {
     lock: (id: MailboxId, place: number): Promise<boolean> =>
       inTurn(async () => {
-        const { rows } = await (await client()).query<{ taken: boolean }>(lockStatement, [id, place]);
+        const { rows } = await askWithin<{ taken: boolean }>(await client(), answerWithinMs, lockStatement, [id, place]);
         return rows[0]?.taken === true;
       }),
     unlock: (id: MailboxId, place: number): Promise<void> =>
       inTurn(async () => {
         // A session that broke has given up its locks already.
         if (isClosed || opening === undefined) return;
-        await (await opening).query("select pg_advisory_unlock(hashtext($1), $2::int)", [id, place]).catch(() => {});
+        await askWithin(await opening, answerWithinMs, "select pg_advisory_unlock(hashtext($1), $2::int)", [id, place]).catch(() => {});
       }),
     ask: (id: MailboxId): Promise<void> =>
       inTurn(async () => {
-        await (await client()).query("select pg_notify($1, $2)", [channel, id]);
+        await askWithin(await client(), answerWithinMs, "select pg_notify($1, $2)", [channel, id]);
       }),
     async close(): Promise<void> {
       isClosed = true;

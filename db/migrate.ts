@@ -56,7 +56,7 @@ export async function isMigrated(db: Database): Promise<boolean> {
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const db = openDatabase(loadConfigOrExit(process.env).database);
+  const db = openDatabase({ ...loadConfigOrExit(process.env).database, statementMaxMs: null });
   try {
     const names = await migrate(db);
     console.log(names.length === 0 ? "The database is up to date." : `Applied ${names.join(", ")}.`);

@@ -98,7 +98,7 @@ async function replace(db: Connection, { table, id, value, set }: Place, row: Se
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const config = loadConfigOrExit(process.env);
-  const db = openDatabase(config.database);
+  const db = openDatabase({ ...config.database, statementMaxMs: null });
   try {
     const { resealed, unreadable } = await rotateKeys(db, config.keyRing);
     console.log(`${resealed} secrets are now under key "${config.keyRing[0]?.name}".`);

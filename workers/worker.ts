@@ -14,6 +14,7 @@ import { openBlobStore } from "../blobs/index.ts";
 import { type Config, ConfigError, loadConfig, type WorkerRole } from "../config.ts";
 import { openConnectionSlots } from "../db/connection-slots.ts";
 import { openDatabase } from "../db/database.ts";
+import { createEnding } from "../ending.ts";
 import { createLogger, type Logger } from "../logging.ts";
 import { createHostResolver } from "../network/resolve-host.ts";
 import { getProvider } from "../providers/index.ts";
@@ -24,6 +25,7 @@ import { loadBundle } from "./bundle.ts";
 import { connectClient, temporalOptions } from "./connection.ts";
 import { ensureSchedules } from "./schedules.ts";
 import { createSignals } from "./signals.ts";
+import { createTally } from "./tally.ts";
 
 /** Slots by role: safety valves of this process, never the enforcement of somebody else's limit. */
 const slots: Readonly<Record<WorkerRole, Partial<WorkerOptions>>> = {
@@ -35,9 +37,23 @@ const slots: Readonly<Record<WorkerRole, Partial<WorkerOptions>>> = {
   webhooks: { maxConcurrentActivityTaskExecutions: 100 },
 };
 
+/** What stops a worker gives it 25 seconds (docs/operations.md). Each ms below counts from the signal. */
+const endsWithinMs = 25_000;
+/** Until then activities may finish by themselves; then they are cancelled. */
+const graceMs = 10_000;
+/** Then what is at work is left to another worker. */
+const drainedByMs = 20_000;
+const deliveredByMs = 22_000;
+const loggedOutByMs = 23_000;
+const closedByMs = 24_000;
+
 /** Runs the workers of the configured roles until SIGTERM, then drains: what is at work may finish, what cannot is handed to another worker. */
 async function main(config: Config): Promise<void> {
   const log = createLogger(config.log, { part: "worker", roles: config.worker.roles });
+  const tally = createTally();
+  const ending = createEnding({ log, withinMs: endsWithinMs, alsoUnderWay: tally.list });
+  const draining = drainingSignal();
+  draining.addEventListener("abort", ending.begin, { once: true });
   installRuntime(config, log);
   const db = openDatabase({ ...config.database, onIdleError: (error) => log.warn({ error: error.name }, "a database connection broke") });
   const { client, close: closeClient } = await connectClient(config.temporal);
@@ -47,7 +63,6 @@ async function main(config: Config): Promise<void> {
   const connectionSlots = await openConnectionSlots(config.database.url);
   const sessions = createSessions({ keyRing: config.keyRing, getProvider, resolveHost, slots: connectionSlots });
   const signals = createSignals(client, config.temporal.taskQueuePrefix);
-  const draining = drainingSignal();
   const drainsItself = config.worker.roles.includes("webhooks");
   const relays = createRelays({ db, keyRing: config.keyRing, log, signals, deliverer, draining }, { drainsItself });
   const activities = createActivities(
@@ -79,8 +94,9 @@ async function main(config: Config): Promise<void> {
         activities,
         ...(role === "mail" ? forWorkflows : {}),
         ...slots[role],
-        shutdownGraceTime: "10 seconds",
-        shutdownForceTime: "25 seconds",
+        shutdownGraceTime: graceMs,
+        shutdownForceTime: drainedByMs,
+        interceptors: { activity: [tally.interceptor] },
         maxHeartbeatThrottleInterval: "5 seconds",
       }),
     ),
@@ -90,16 +106,21 @@ async function main(config: Config): Promise<void> {
   process.send?.({ type: "ready" });
   log.info("the worker is up");
   try {
-    await running;
+    await ending.awaits("the SDK's workers", running);
     log.info("the worker has drained");
+  } catch (error) {
+    log.error({ underWay: tally.list() }, "the worker has not drained: what it was at is left to another one");
+    throw error;
   } finally {
-    await relays.settled();
-    await sessions.closeAll();
-    await connectionSlots.close();
-    await deliverer.close();
-    await connection.close();
-    await closeClient();
-    await db.destroy();
+    await ending.step("deliveries that it had begun", deliveredByMs, () => relays.settled());
+    await ending.step("sessions with mail servers", loggedOutByMs, () => sessions.closeAll());
+    await Promise.all([
+      ending.step("the places of its connections", closedByMs, () => connectionSlots.close()),
+      ending.step("connections to webhook endpoints", closedByMs, () => deliverer.close()),
+      ending.step("the workers' connection to Temporal", closedByMs, () => connection.close()),
+      ending.step("the client's connection to Temporal", closedByMs, closeClient),
+      ending.step("the database", closedByMs, () => db.destroy()),
+    ]);
   }
 }
 

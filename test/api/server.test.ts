@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { createTestDatabase } from "../helpers/database.ts";
+import { startProxy } from "../helpers/tcp-proxy.ts";
 import { temporalAddress, temporalNamespace } from "../helpers/temporal.ts";
 import { until } from "../helpers/wait.ts";
 
@@ -58,6 +59,30 @@ test("says when it is ready, and at SIGTERM finishes what is in flight and takes
   expect(answer).toMatch(/^HTTP\/1\.1 200 /);
   expect(await exited).toEqual([0, null]);
 });
+
+test("ends within ten seconds of SIGTERM although its line to PostgreSQL hangs, and names what it did not wait for", async () => {
+  await using database = await createTestDatabase();
+  const databaseUrl = new URL(database.url);
+  const way = await startProxy(Number(databaseUrl.port));
+  databaseUrl.port = String(way.port);
+  const child = start({ DATABASE_URL: databaseUrl.href, TEMPORAL_ADDRESS: temporalAddress(), TEMPORAL_NAMESPACE: temporalNamespace() });
+  let log = "";
+  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+    log += text;
+  });
+  const url = await ready(child);
+  await until(async () => /"database":\{"ok":true/.test(await (await fetch(`${url}/readyz`)).text()), "connections to lie in the pool");
+  way.freeze();
+  expect((await fetch(`${url}/readyz`)).status).toBe(503);
+  const exited = once(child, "exit");
+  const askedAt = performance.now();
+  child.kill("SIGTERM");
+  await exited;
+  // Ten seconds, and what a machine with too much to do takes to notice.
+  expect(performance.now() - askedAt).toBeLessThan(13_000);
+  expect(log).toContain('"step":"the database"');
+  await way.close();
+}, 60_000);
 
 test("drains when its parent is gone", async () => {
   await using database = await createTestDatabase();

@@ -27,6 +27,7 @@ export const rooms: readonly Room[] = [
   { name: "network", files: /^network\//, imports: ["domain"], packages: ["ipaddr.js"], node: ["node:dns/promises"] },
   { name: "config.ts", files: /^config\.ts$/, imports: [], packages: ["zod"], node: ["node:os"] },
   { name: "logging.ts", files: /^logging\.ts$/, imports: [], typesOf: ["config.ts"], packages: ["pino"], node: ["node:stream"] },
+  { name: "ending.ts", files: /^ending\.ts$/, imports: [], typesOf: ["logging.ts"] },
   {
     name: "providers/provider.ts",
     files: /^providers\/provider\.ts$/,
@@ -100,6 +101,7 @@ export const rooms: readonly Room[] = [
       "network",
       "config.ts",
       "logging.ts",
+      "ending.ts",
       "providers/index.ts",
       "db",
       "webhooks",
@@ -121,6 +123,7 @@ export const rooms: readonly Room[] = [
       "network",
       "config.ts",
       "logging.ts",
+      "ending.ts",
       "providers/index.ts",
       "db",
       "db programs",

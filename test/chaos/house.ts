@@ -3,7 +3,7 @@ import { onTestFinished } from "vitest";
 import { freePort } from "../../embedded/ports.ts";
 import { type Installation, startInstallation } from "../e2e/installation.ts";
 import { startDovecot, startPostgres, startTemporal } from "../helpers/own-parts.ts";
-import { type SpawnedProcess, spawnApi, spawnWorker } from "../helpers/processes.ts";
+import { endAll, type SpawnedProcess, spawnApi, spawnWorker } from "../helpers/processes.ts";
 import { smallDisk } from "../helpers/small-disk.ts";
 import { startProxy, type TcpProxy } from "../helpers/tcp-proxy.ts";
 import { testDirectory } from "../helpers/test-run.ts";
@@ -40,7 +40,7 @@ export interface House {
   readonly blobs: string;
   /** What the workers that run say in numbers. */
   readonly readMetrics: () => Promise<readonly Trace[]>;
-  /** Asks every process to end, and waits until it has. */
+  /** Asks every process to end, and waits until it has; fails with who has not. */
   readonly stop: () => Promise<void>;
 }
 
@@ -97,7 +97,7 @@ export async function buildHouse(options: HouseOptions): Promise<House> {
         return { where: `metrics of worker ${worker.pid}`, text: await response.text() };
       }),
     );
-  const stop = async () => void (await Promise.all(spawned.map((one) => one.kill("SIGTERM"))));
+  const stop = () => endAll(spawned);
   onTestFinished(async () => {
     await stop();
     await installation[Symbol.asyncDispose]();

@@ -8,7 +8,7 @@ import { type ConnectedMailbox, type Installation, startInstallation } from "../
 import { deliverNew } from "../e2e/mail.ts";
 import { createTestDatabase } from "../helpers/database.ts";
 import { createMailUser, dovecot } from "../helpers/dovecot.ts";
-import { type SpawnedProcess, spawnReady } from "../helpers/processes.ts";
+import { endAll, type SpawnedProcess, spawnReady } from "../helpers/processes.ts";
 import { makeRelease } from "../helpers/release.ts";
 import { temporalAddress } from "../helpers/temporal.ts";
 import { testDirectory } from "../helpers/test-run.ts";
@@ -114,7 +114,7 @@ export async function rollingDeploy(options: RollingDeployOptions): Promise<Roll
     faults.push(...(await installation.faults(mailbox)).map((fault) => `${mailbox.email}: ${fault}`));
   }
   const histories = await readHistories(installation, mailboxes);
-  await Promise.all(workers.map((worker) => worker.kill("SIGTERM")));
+  await endAll(workers);
   return {
     delivered: installation.ledger.entries.length,
     faults,

@@ -6,7 +6,7 @@ import { deliverNew, type MailServer, type MailUser } from "../e2e/mail.ts";
 import { type Compose, readCompose, serviceOf } from "../helpers/compose.ts";
 import { countConnections } from "../helpers/connections.ts";
 import { startDovecot, startPostgres } from "../helpers/own-parts.ts";
-import { type SpawnedApi, type SpawnedProcess, spawnApi, spawnWorker } from "../helpers/processes.ts";
+import { endAll, type SpawnedApi, type SpawnedProcess, spawnApi, spawnWorker } from "../helpers/processes.ts";
 import { startTemporalCluster } from "../helpers/temporal-cluster.ts";
 import { testDirectory } from "../helpers/test-run.ts";
 import { until } from "../helpers/wait.ts";
@@ -113,7 +113,7 @@ test(`${mailboxCount} mailboxes on what temporal-docker-compose.yml starts, ever
       return countConnections(mailServer.imapPort);
     },
   };
-  faults.push(...(await orphans(way, mailboxes.length, () => Promise.all(spawned.map((part) => part.kill("SIGTERM"))))));
+  faults.push(...(await orphans(way, mailboxes.length, () => endAll(spawned))));
   if (liveAsSeenByTemporal !== mailboxes.length) faults.push(`Temporal finds ${liveAsSeenByTemporal} live mailboxes, not ${mailboxes.length}`);
   const report: ChaosReport = {
     name: task.name,

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ConnectionSlots, openConnectionSlots } from "../../db/connection-slots.ts";
 import { newId } from "../../db/ids.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { startProxy } from "../helpers/tcp-proxy.ts";
 import { until } from "../helpers/wait.ts";
 
 let database: TestDatabase;
@@ -98,6 +99,22 @@ describe("connection slots", () => {
     release();
     await b.take(id, 1);
     other();
+  });
+
+  it("are asked for anew when the session that counts them hangs", async () => {
+    const url = new URL(database.url);
+    const way = await startProxy(Number(url.port));
+    url.port = String(way.port);
+    const slots = await openConnectionSlots(url.href, { answerMs: 1_000 });
+    opened.push(slots);
+    const id = newId("mailbox");
+    await slots.take(id, 2);
+    way.freeze();
+    await expect(slots.take(id, 2)).rejects.toMatchObject({ code: "ETIMEDOUT" });
+    way.thaw();
+    await slots.take(id, 2);
+    await slots.close();
+    await way.close();
   });
 
   it("stop waiting when the caller gives up", async () => {

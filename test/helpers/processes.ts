@@ -80,6 +80,23 @@ export async function spawnReady(
   }
 }
 
+/** Workers promise to end within 25 seconds of SIGTERM; a machine with too much to do may take longer to let them. */
+const endsWithinMs = 120_000;
+
+/** Asks all of them to end, and waits until they have. Whoever has not by then is killed, and named by the failure. */
+export async function endAll(processes: readonly SpawnedProcess[], withinMs = endsWithinMs): Promise<void> {
+  const left = new Set(processes);
+  const all = Promise.all(processes.map((one) => one.kill("SIGTERM").then(() => left.delete(one))));
+  const overdue = Promise.withResolvers<void>();
+  const timer = setTimeout(overdue.resolve, withinMs);
+  await Promise.race([all, overdue.promise]);
+  clearTimeout(timer);
+  if (left.size === 0) return;
+  const words = [...left].map((one) => `--- ${running.get(one)}, process ${one.pid}, last lines ---\n${lastLines(one.logs())}`);
+  await Promise.all([...left].map((one) => one.kill("SIGKILL")));
+  throw new Error(`${words.length} processes had not ended ${withinMs} ms after SIGTERM:\n${words.join("\n")}`);
+}
+
 const running = new Map<SpawnedProcess, string>();
 const ended = new Set<SpawnedProcess>();
 
