@@ -101,18 +101,26 @@ async function readTexts({ messages, customerId, charactersMax }: ReadTextsTask)
 
 type Texts = Pick<ParsedSource, "text" | "isTruncated" | "html" | "reply">;
 
-/** A source that the parser gives up on (a thousand parts, a header of a megabyte) has no text, and keeps nobody else from theirs. */
+/** A short source without attachments is read at once. */
 async function readText({ source, charactersMax }: ParseTask): Promise<Texts> {
   const plain = readPlainSource(asBuffer(source));
-  if (plain !== undefined) return textsOf({ text: storable(plain.text), html: plain.html === null ? null : storable(plain.html) }, charactersMax);
+  if (plain === undefined) return parse({ source, charactersMax });
+  return textsOf({ text: storable(plain.text), html: plain.html === null ? null : storable(plain.html) }, charactersMax);
+}
+
+/**
+ * A source that the parser gives up on (a thousand parts, a header of a megabyte) has no text, and says more than that: it would never be read, however
+ * often it is asked for, and among others it must not keep them from theirs.
+ */
+async function parse(task: ParseTask): Promise<ParsedSource> {
   try {
-    return await parse({ source, charactersMax });
+    return await parseWhole(task);
   } catch {
-    return textsOf({ text: "", html: null }, charactersMax);
+    return { ...textsOf({ text: "", html: null }, task.charactersMax), isTruncated: true, attachments: [] };
   }
 }
 
-async function parse({ source, charactersMax }: ParseTask): Promise<ParsedSource> {
+async function parseWhole({ source, charactersMax }: ParseTask): Promise<ParsedSource> {
   const mail = await simpleParser(asBuffer(source), { skipHtmlToText: false, skipTextToHtml: true, skipImageLinks: true });
   const wrapped = mail.attachments.map((part) =>
     isTnef({ contentType: part.contentType, fileName: part.filename ?? null }) ? readTnef(part.content) : undefined,

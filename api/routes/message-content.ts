@@ -35,7 +35,7 @@ const messageTextSchema = z
     sanitizedHtml: z.string().nullable().describe("Safe to show in a sandboxed iframe; its pictures are attachments of this message."),
     reply: z.string().nullable().describe("What the person wrote, without quoted messages and signature."),
     blockedImages: z.int().describe("Pictures of other servers that `sanitizedHtml` leaves out."),
-    isTruncated: z.boolean().describe("The message says more than this."),
+    isTruncated: z.boolean().describe("The message says more than this; of one that nobody can parse, nothing is said."),
     attachments: z
       .array(listedAttachmentSchema)
       .describe("The message's, and after each winmail.dat what it holds, unless that cannot be read just now."),

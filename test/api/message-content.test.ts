@@ -251,6 +251,20 @@ describe("the text of a message", () => {
     expect((await textOf(ids[0], "?formats=plain")).plain).toContain("Is it?");
   });
 
+  it("is empty, and said to be cut, where no parser reads the source, fetched or kept", async () => {
+    const source = withParts(
+      "a thousand parts",
+      Array.from({ length: 1_100 }, () => ({ headers: ["Content-Type: text/plain"], body: "x" })),
+    );
+    const empty = { plain: "", html: null, sanitizedHtml: null, reply: "", isTruncated: true };
+    const fetched = await world.synced([source]);
+    expect(await textOf(fetched.ids[0], "?formats=plain,html,sanitizedHtml,reply")).toMatchObject({ ...empty, source: "fetched" });
+    const { mailbox, ids } = await world.synced([source], { content: "full" });
+    await world.engine.run((run) => run.keepContent({ mailboxId: mailbox.id }));
+    expect(await textOf(ids[0], "?formats=plain,reply")).toMatchObject({ ...empty, source: "kept" });
+    expect(await textOf(ids[0], "?formats=html,sanitizedHtml")).toMatchObject({ ...empty, plain: null, reply: null, source: "kept" });
+  });
+
   it("names formats that there are not", async () => {
     const { ids } = await world.synced([message()]);
     const { errors } = await textOf(ids[0], "?formats=plain,pdf");

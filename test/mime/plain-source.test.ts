@@ -117,7 +117,10 @@ describe("readTexts", () => {
 
   test("gives no text of a source that the parser gives up on, and the texts of the others", async () => {
     const endless = `${head}Content-Type: multipart/mixed; boundary=b\r\n\r\n${"--b\r\n\r\nx\r\n".repeat(1_100)}--b--\r\n`;
-    expect(await read(endless, `${head}${plain("Hello")}`)).toMatchObject([{ text: "", snippet: null }, { text: "Hello" }]);
+    expect(await read(endless, `${head}${plain("Hello")}`)).toMatchObject([
+      { text: "", snippet: null, isTruncated: true },
+      { text: "Hello", isTruncated: false },
+    ]);
   });
 });
 

@@ -193,6 +193,18 @@ describe("a source", () => {
     expect(safe.html).toBe('<p>Yes.<img src="/v1/a" /></p><blockquote>Do you?</blockquote>');
   });
 
+  test.each([
+    ["of more parts than anybody reads", `Content-Type: multipart/mixed; boundary=b\r\n\r\n${"--b\r\n\r\nx\r\n".repeat(1_100)}--b--\r\n`],
+    ["with a header of megabytes", `Subject: s\r\nX-Long: ${"x".repeat(3_000_000)}\r\n\r\nHello\r\n`],
+    ["with a header of a million lines", `${"X-A: b\r\n".repeat(1_000_000)}\r\nHello\r\n`],
+    [
+      "nested a thousand deep",
+      `${Array.from({ length: 1_100 }, (_, level) => `Content-Type: multipart/mixed; boundary=b${level}\r\n\r\n--b${level}\r\n`).join("")}\r\nx`,
+    ],
+  ])("%s has no text, and says that there is more", async (_what, hostile) => {
+    expect(await parseSource(Buffer.from(hostile), { charactersMax: 1_000 })).toMatchObject({ text: "", html: null, isTruncated: true });
+  });
+
   test("is cut where it is longer than asked for", async () => {
     const parsed = await parseSource(source, { charactersMax: 4 });
     expect(parsed).toMatchObject({ text: "Yes.", isTruncated: true });
