@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
@@ -35,7 +36,25 @@ export function sweep(dir: string): void {
     signal(Number(pid), ask as NodeJS.Signals);
   }
   // Files of a server that is still ending go with the next sweep.
-  if (isQuiet) rmSync(dir, { recursive: true, force: true });
+  if (!isQuiet) return;
+  for (const disk of mountsWithin(dir)) unmount(disk);
+  rmSync(dir, { recursive: true, force: true });
+}
+
+/** Small disks of a process that was killed before it could give them back: nothing that is mounted can be removed. */
+function mountsWithin(dir: string): readonly string[] {
+  return tail("/proc/self/mounts", Number.POSITIVE_INFINITY)
+    .split("\n")
+    .map((line) => line.split(" ")[1] ?? "")
+    .filter((path) => path.startsWith(`${dir}/`));
+}
+
+function unmount(path: string): void {
+  try {
+    execFileSync("umount", ["--lazy", path], { stdio: "ignore" });
+  } catch {
+    // Another test process swept it a moment ago.
+  }
 }
 
 export function tail(file: string, lines = 30): string {
