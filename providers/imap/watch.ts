@@ -33,15 +33,18 @@ export async function watch(account: Account, options: WatchOptions, loan: Loan)
 
 async function keepWatch(client: ImapFlow, options: WatchOptions, { aliveEveryMs, answerMs }: Patience, loan: Loan): Promise<void> {
   const { signal, scope } = options;
-  const ended = endOf(client, signal);
-  /** The same work, given up when the connection ends, or when the server leaves a question open for too long, whatever TCP believes. */
-  const answered = <T>(work: Promise<T>) =>
-    orDead(
-      client,
-      work,
-      ended.then(() => Promise.reject(signal.reason)),
-      answerMs,
-    );
+  const end = endOf(client, signal);
+  /** The same work, given up when the watch ends, or when the server leaves a question open for too long, whatever TCP believes. */
+  const answered = async <T>(work: Promise<T>): Promise<T> => {
+    const timer = setTimeout(() => end.now(new MailError("unavailable", { doing: `${doing}: the connection is dead` })), answerMs);
+    try {
+      const answer = await end.orFirst(work);
+      if (answer === undefined) throw signal.reason;
+      return answer.value;
+    } finally {
+      clearTimeout(timer);
+    }
+  };
   const hint = createHint(options.onChange);
   // Listening begins before the folder is selected: what happens between the comparison and IDLE is announced with the next answer.
   for (const event of ["exists", "expunge", "flags"] as const) client.on(event, ({ path }: { readonly path: string }) => hint([path]));
@@ -56,13 +59,14 @@ async function keepWatch(client: ImapFlow, options: WatchOptions, { aliveEveryMs
   while (!signal.aborted) {
     const startedAt = performance.now();
     const offer = loan.offer(client);
-    await Promise.race([ended, idleFor(client, Math.max(0, checkAt - startedAt), signal)]);
-    const wasLent = await Promise.race([ended, offer.returned(checkAt)]);
+    await end.orFirst(idleFor(client, Math.max(0, checkAt - startedAt), signal));
+    const returned = await end.orFirst(offer.returned(checkAt));
     if (signal.aborted) return;
+    const wasLent = returned?.value === true;
     if (wasLent && (client.mailbox === false || client.mailbox.path !== scope.path)) throw new MailError("unavailable", { doing });
     // Whoever borrowed the connection ended IDLE, and got answers: it is alive.
     if (wasLent && performance.now() < checkAt) continue;
-    if (performance.now() - startedAt < idleRestartMs) await Promise.race([ended, pause(idleRestartMs, signal)]);
+    if (performance.now() - startedAt < idleRestartMs) await end.orFirst(startPause(idleRestartMs, signal).isUp);
     if (signal.aborted) return;
     await check(client, options, hint, answered);
     checkAt = performance.now() + everyMs;
@@ -91,15 +95,19 @@ async function check(
 
 /** Stays in IDLE until it is time for something else, or it ends by itself. The next command ends it on the wire. Without IDLE, simply waits. */
 async function idleFor(client: ImapFlow, durationMs: number, signal: AbortSignal): Promise<void> {
-  const timeIsUp = pause(durationMs, signal);
-  if (!client.capabilities.has("IDLE")) return timeIsUp;
+  const time = startPause(durationMs, signal);
+  if (!client.capabilities.has("IDLE")) return time.isUp;
   const idle = client.idle().then((answer) => {
     // A server that offers IDLE and refuses it is polled like one that does not offer it.
-    if (answer === false && client.usable) return timeIsUp;
+    if (answer === false && client.usable) return time.isUp;
     return undefined;
   });
   idle.catch(() => {});
-  return Promise.race([timeIsUp, idle]);
+  try {
+    await Promise.race([time.isUp, idle]);
+  } finally {
+    time.end();
+  }
 }
 
 /** Paths to announce, gathered for one turn of the event loop: a burst of EXISTS and EXPUNGE is one announcement. */
@@ -117,41 +125,59 @@ function createHint(onChange: (paths: readonly string[]) => void): (paths: reado
   };
 }
 
-/** Resolves when the signal aborts, rejects when the connection ends. */
-function endOf(client: ImapFlow, signal: AbortSignal): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  promise.catch(() => {});
-  client.once("error", reject);
+/** What ends a watch, whatever it waits for. */
+interface End {
+  /** What the work brings, undefined once the signal aborts; rejects when the connection ends, or is given up. */
+  orFirst<T>(work: Promise<T>): Promise<{ readonly value: T } | undefined>;
+  now(reason: MailError): void;
+}
+
+/** A watch waits thousands of times in its life. `Promise.race` with one promise of its end would keep something of each wait until the end comes. */
+function endOf(client: ImapFlow, signal: AbortSignal): End {
+  const waits = new Set<() => void>();
+  let failure: unknown;
+  let isOver = false;
+  const over = (reason?: unknown) => {
+    if (isOver) return;
+    [isOver, failure] = [true, reason];
+    for (const wake of waits) wake();
+  };
+  client.once("error", over);
   client.once("close", () => {
     const { byeReason } = client as unknown as { readonly byeReason?: string };
-    reject(Object.assign(new Error("the server closed the connection"), { code: "EConnectionClosed", response: byeReason }));
+    over(Object.assign(new Error("the server closed the connection"), { code: "EConnectionClosed", response: byeReason }));
   });
-  signal.addEventListener("abort", () => resolve(), { once: true });
-  return promise;
+  signal.addEventListener("abort", () => over(), { once: true });
+  return {
+    orFirst: async <T>(work: Promise<T>) => {
+      const { promise, resolve, reject } = Promise.withResolvers<{ readonly value: T } | undefined>();
+      const wake = () => (failure === undefined ? resolve(undefined) : reject(failure));
+      waits.add(wake);
+      if (isOver) wake();
+      work.then((value) => resolve({ value }), reject);
+      try {
+        return await promise;
+      } finally {
+        waits.delete(wake);
+      }
+    },
+    now: over,
+  };
 }
 
-async function orDead<T>(client: ImapFlow, work: Promise<T>, ended: Promise<never>, answerMs: number): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => {
-    reject(new MailError("unavailable", { doing: `${doing}: the connection is dead` }));
-    client.close();
-  }, answerMs);
-  work.catch(() => {});
-  try {
-    return await Promise.race([work, ended, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+interface Pause {
+  readonly isUp: Promise<void>;
+  end(): void;
 }
 
-function pause(durationMs: number, signal: AbortSignal): Promise<void> {
+function startPause(durationMs: number, signal: AbortSignal): Pause {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const finish = () => {
+  const end = () => {
     clearTimeout(timer);
-    signal.removeEventListener("abort", finish);
+    signal.removeEventListener("abort", end);
     resolve();
   };
-  const timer = setTimeout(finish, durationMs);
-  signal.addEventListener("abort", finish, { once: true });
-  return promise;
+  const timer = setTimeout(end, durationMs);
+  signal.addEventListener("abort", end, { once: true });
+  return { isUp: promise, end };
 }

@@ -1,3 +1,4 @@
+import { queryObjects } from "node:v8";
 import { describe, expect, test } from "vitest";
 import { MailError, type MailErrorCode } from "../../../domain/errors.ts";
 import type { ChangePage, SyncCursor } from "../../../domain/sync.ts";
@@ -188,6 +189,29 @@ describe("a watch", () => {
     expect(performance.now() - silentAt).toBeLessThan(patience.aliveEveryMs + patience.answerMs + 2_000);
     expect(alive.times).toBe(before);
   });
+
+  test("keeps nothing of the times that others read on its connection, however long it goes on", async () => {
+    const server = await serve();
+    const provider = open(server);
+    const { cursor } = await provider.pullChanges(inbox, undefined, { limit: 10 });
+    const control = new AbortController();
+    const { ended } = watching(provider, { signal: control.signal });
+    const idles = () => server.heard.filter((line) => line.endsWith(" IDLE")).length;
+    const readTimes = async (times: number) => {
+      for (let n = 0; n < times; n += 1) {
+        const before = idles();
+        await provider.pullChanges(inbox, cursor, { limit: 10 });
+        await until(() => idles() > before, "the watch to idle again");
+      }
+    };
+    await until(() => idles() > 0, "the watch to idle");
+    await readTimes(10);
+    const before = queryObjects(Promise, { format: "count" });
+    await readTimes(30);
+    expect(queryObjects(Promise, { format: "count" }) - before).toBeLessThan(30);
+    control.abort();
+    expect(await ended).toBeUndefined();
+  }, 60_000);
 
   test("proves its connection alive however seldom folders are asked about", async () => {
     const server = await serve();
