@@ -98,14 +98,20 @@ async function record(): Promise<void> {
   await startWorker({ ...env, EVERPOST_WORKER_ROLES: "mail,providers,webhooks" });
   const stopIdle = await startWorker({ ...env, EVERPOST_WORKER_ROLES: "idle" });
 
-  // Nobody serves the queue of first syncs yet: the mailbox stays where it is while its history is read.
+  // More than is listed while a mailbox is opened; and nobody serves the queue of first syncs yet: it stays where it is while its history is read.
+  const large = claimUser(imap.dir);
+  await deliver(large.email, 1_001);
+  const importing = await add(large);
+  await start(client, importing);
+  await untilScheduled(client, importing, "importHistory");
+  await tools.save("mailbox-importing", workflowIds.mailbox(importing));
+  await startWorker({ ...env, EVERPOST_WORKER_ROLES: "bulk" });
+  await untilState(client, importing, "LIVE");
+
   const user = claimUser(imap.dir);
   await deliver(user.email, 5);
   const live = await add(user);
   await start(client, live);
-  await untilScheduled(client, live, "importHistory");
-  await tools.save("mailbox-importing", workflowIds.mailbox(live));
-  await startWorker({ ...env, EVERPOST_WORKER_ROLES: "bulk" });
   await untilState(client, live, "LIVE");
 
   for (let round = 0; round < 3; round += 1) {
@@ -291,7 +297,12 @@ async function addMailbox(db: Database, customerId: CustomerId, { email, passwor
 }
 
 async function addEndpoint(db: Database, customerId: CustomerId) {
-  const server = createHttpServer((_request, response) => void response.writeHead(204).end()).listen(0, "127.0.0.1");
+  // What is taken at once never gets as far as the relay; what is refused has to be tried again by it.
+  let isRefused = true;
+  const server = createHttpServer((_request, response) => {
+    response.writeHead(isRefused ? 503 : 204).end();
+    isRefused = false;
+  }).listen(0, "127.0.0.1");
   endings.push(() => server.close());
   await new Promise((resolve) => server.once("listening", resolve));
   const settings = {
