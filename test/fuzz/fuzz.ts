@@ -126,6 +126,7 @@ export async function fuzz(world: World, { seed, requests: wanted }: FuzzOptions
     Array.from({ length: lanes }, async () => {
       while (sent < wanted) {
         if (sent % 200 === 0) await world.deliverOne();
+        if (sent % 5_000 === 0) console.log(`${sent} of ${wanted} requests, ${findings.length} findings, ${tallies.putOff().times} put off with 503`);
         await fire(await requests.any(choose()));
       }
     }),
@@ -149,7 +150,8 @@ function rank({ method, path, id }: Operation): number {
 }
 
 export function printReport({ seed, sent, findings, tallies, seconds }: FuzzReport): void {
-  console.log(`${sent} requests in ${Math.round(seconds)} s, FUZZ_SEED=${seed}, ${findings.length} findings`);
+  const { times } = tallies.putOff();
+  console.log(`${sent} requests in ${Math.round(seconds)} s, FUZZ_SEED=${seed}, ${findings.length} findings, ${times} put off with 503`);
   for (const [operation, { requests, slowestMs = 0, answers = "" }] of Object.entries(tallies.rows())) {
     console.log(`${operation}: ${requests} requests, the slowest ${slowestMs} ms; ${answers}`);
   }

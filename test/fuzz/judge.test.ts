@@ -45,9 +45,24 @@ test("finds nothing wrong with answers as they should be", () => {
   expect(judge.faultsOf(broken, answer(400, named("#/id")))).toEqual([]);
 });
 
+const late = "No worker has answered in time. What was asked may still be carried out when one does.";
+
+test("takes it from nobody that a worker is late, as long as it says when to ask again", () => {
+  const putOff = problem("service_unavailable", { detail: late });
+  for (const sent of [good, { ...good, replayOf: { status: 200, text: "{}" } }, { ...good, operation: undefined }])
+    expect(judge.faultsOf(sent, answer(503, putOff, { "retry-after": "10" }))).toEqual([]);
+  expect(judge.faultsOf(good, answer(503, putOff))).toEqual(["503 lacks retry-after"]);
+});
+
 test.each<[name: string, sent: Sent, answered: RawAnswer, fault: RegExp]>([
   ["a status that is not documented", good, answer(409, problem("conflict")), /^409 is not documented/],
   ["a fault of ours", good, answer(500, problem("internal_error")), /^500: internal_error/],
+  [
+    "a statement that the database does not end",
+    good,
+    answer(503, problem("service_unavailable", { detail: "The database does not answer." }), { "retry-after": "5" }),
+    /^503: service_unavailable/,
+  ],
   ["a member that the schema does not know", good, answer(200, { ...customer, secret: 1 }), /must NOT have additional properties/],
   ["a member that is missing", good, answer(200, { id: customer.id, name: "Ann" }), /must have required property/],
   ["an instant that is none", good, answer(200, { ...customer, createdAt: "yesterday" }), /must match format/],

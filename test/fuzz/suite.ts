@@ -2,6 +2,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type FuzzReport, fuzz, printReport } from "./fuzz.ts";
 import { startWorld, type World } from "./world.ts";
 
+/** Of all requests: workers and Temporal may be late on a machine with too much to do, and an engine that puts everybody off is not well. */
+const putOffShareMax = 0.01;
+
 /** What holds after so many requests of every kind. FUZZ_SEED and FUZZ_REQUESTS say it otherwise. */
 export function fuzzSuite(preset: { readonly seed: number; readonly requests: number; readonly timeoutMs: number }): void {
   const seed = Number(process.env.FUZZ_SEED ?? preset.seed);
@@ -21,6 +24,12 @@ export function fuzzSuite(preset: { readonly seed: number; readonly requests: nu
     expect(report.sent).toBeGreaterThanOrEqual(requests);
   });
 
+  test("few requests are put off with 503, and no operation does so often", () => {
+    const { times, tooOften } = report.tallies.putOff();
+    expect(tooOften).toEqual([]);
+    expect(times).toBeLessThanOrEqual(report.sent * putOffShareMax);
+  });
+
   test("every operation was carried out at least once", () => {
     expect(report.tallies.neverDone()).toEqual([]);
   });
@@ -28,7 +37,7 @@ export function fuzzSuite(preset: { readonly seed: number; readonly requests: nu
   test("API and worker are as well as before", async () => {
     const ready = await fetch(`${world.api.url}/readyz`);
     expect([ready.status, await ready.json()]).toMatchObject([200, { ready: true }]);
-    expect(world.api.logs()).not.toMatch(/"level":(50|60)|a request failed|unhandled/i);
+    expect(faultsIn(world.api.logs())).toEqual([]);
   });
 
   test("events of one customer never reach another's endpoint", async () => {
@@ -39,6 +48,15 @@ export function fuzzSuite(preset: { readonly seed: number; readonly requests: nu
     expect(heard(world.other).length).toBeGreaterThan(0);
     expect(heard(world.own).filter((id) => ofOther.has(id))).toEqual([]);
     expect(heard(world.other).filter((id) => ofOwn.has(id))).toEqual([]);
+  });
+}
+
+/** What a log tells of faults of ours; a worker that is late, or a mail server, is none. */
+export function faultsIn(logs: string): readonly string[] {
+  return logs.split("\n").filter((line) => {
+    if (!line.startsWith("{")) return /error|unhandled/i.test(line);
+    const { level, err } = JSON.parse(line) as { readonly level: number; readonly err?: { readonly type?: string; readonly code?: string } };
+    return level >= 50 && err?.type !== "MailError" && err?.code !== "service_unavailable";
   });
 }
 

@@ -37,3 +37,16 @@ test("knows every code that the document names for a route", () => {
   const kinds = documentedClasses(operations.find(({ id }) => id === "connectMailbox") as (typeof operations)[number]);
   expect(kinds).toEqual(expect.arrayContaining(["201", "400 validation_failed", "422 mail/private_address_refused", "500 internal_error"]));
 });
+
+test("counts whom 503 put off, and names who does that often", () => {
+  const tallies = createTallies(operations);
+  const late = answer(503, `${problemTypes}service_unavailable`);
+  for (let times = 0; times < 36; times += 1) tallies.note(operation("getMailbox"), answer(200));
+  for (let times = 0; times < 4; times += 1) tallies.note(operation("getMailbox"), late);
+  for (let times = 0; times < 3; times += 1) tallies.note(operation("fetchText"), late);
+  expect(tallies.putOff()).toEqual({ times: 7, tooOften: [] });
+  tallies.note(operation("getMailbox"), late);
+  expect(tallies.putOff().tooOften).toEqual(["getMailbox: 5 of 41"]);
+  tallies.note(operation("getMessage"), answer(503, `${problemTypes}mail/unavailable`));
+  expect(tallies.putOff().times).toBe(8);
+});
