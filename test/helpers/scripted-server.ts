@@ -107,7 +107,10 @@ async function repeat(socket: Socket, { said, times = 1 }: Speech): Promise<void
   const bytes = Buffer.from(said, "latin1");
   for (let left = times; left > 0 && !socket.destroyed; left -= 1) {
     if (socket.write(bytes)) continue;
-    await Promise.race([once(socket, "drain"), once(socket, "close")]).catch(() => {});
+    const settled = new AbortController();
+    const signals = { signal: settled.signal };
+    await Promise.race([once(socket, "drain", signals), once(socket, "close", signals)]).catch(() => {});
+    settled.abort();
   }
 }
 
