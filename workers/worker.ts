@@ -23,6 +23,7 @@ import { createDeliverer } from "../webhooks/deliver.ts";
 import { taskQueueName } from "../workflows/names.ts";
 import { loadBundle } from "./bundle.ts";
 import { connectClient, temporalOptions } from "./connection.ts";
+import { cutBuffersFromSmallPieces, whileThreadsAreSmall } from "./memory.ts";
 import { ensureSchedules } from "./schedules.ts";
 import { createSignals } from "./signals.ts";
 import { createTally } from "./tally.ts";
@@ -54,6 +55,7 @@ async function main(config: Config): Promise<void> {
   const ending = createEnding({ log, withinMs: endsWithinMs, alsoUnderWay: tally.list });
   const draining = drainingSignal();
   draining.addEventListener("abort", ending.begin, { once: true });
+  cutBuffersFromSmallPieces();
   installRuntime(config, log);
   const db = openDatabase({ ...config.database, onIdleError: (error) => log.warn({ error: error.name }, "a database connection broke") });
   const { client, close: closeClient } = await connectClient(config.temporal);
@@ -84,21 +86,23 @@ async function main(config: Config): Promise<void> {
     sessions,
   );
   const forWorkflows = config.worker.roles.includes("mail") ? await workflowOptions(config.worker) : {};
-  const workers = await Promise.all(
-    config.worker.roles.map((role) =>
-      Worker.create({
-        connection,
-        namespace: config.temporal.namespace,
-        taskQueue: taskQueueName(config.temporal.taskQueuePrefix, role),
-        identity: config.worker.identity,
-        activities,
-        ...(role === "mail" ? forWorkflows : {}),
-        ...slots[role],
-        shutdownGraceTime: graceMs,
-        shutdownForceTime: drainedByMs,
-        interceptors: { activity: [tally.interceptor] },
-        maxHeartbeatThrottleInterval: "5 seconds",
-      }),
+  const workers = await whileThreadsAreSmall(() =>
+    Promise.all(
+      config.worker.roles.map((role) =>
+        Worker.create({
+          connection,
+          namespace: config.temporal.namespace,
+          taskQueue: taskQueueName(config.temporal.taskQueuePrefix, role),
+          identity: config.worker.identity,
+          activities,
+          ...(role === "mail" ? forWorkflows : {}),
+          ...slots[role],
+          shutdownGraceTime: graceMs,
+          shutdownForceTime: drainedByMs,
+          interceptors: { activity: [tally.interceptor] },
+          maxHeartbeatThrottleInterval: "5 seconds",
+        }),
+      ),
     ),
   );
   if (config.worker.roles.includes("mail")) await ensureSchedules(client, config.temporal.taskQueuePrefix);
