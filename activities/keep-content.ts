@@ -155,7 +155,9 @@ async function keepPass(keeper: Keeper, isOver: () => boolean, max?: number): Pr
 
 async function commit({ db, keyRing, mailbox, target }: Keeper, prepared: FetchedContent, counts: { kept: number; failed: number }): Promise<void> {
   // In halves beside each other: indexing the words of whole texts is what takes longest of all, and one connection computes on one core.
-  await Promise.all(halvesOf(prepared).map((half) => saveFetchedContent(db, keyRing, mailbox, target, half)));
+  // Both are waited for if one fails: whoever tries again finds nobody at work.
+  const halves = halvesOf(prepared);
+  await mapAtMost(halves.length, halves, (half) => saveFetchedContent(db, keyRing, mailbox, target, half));
   counts.kept += prepared.kept.length;
   counts.failed += prepared.failed.length;
 }

@@ -101,7 +101,7 @@ async function readTexts({ messages, customerId, charactersMax }: ReadTextsTask)
 
 type Texts = Pick<ParsedSource, "text" | "isTruncated" | "html" | "reply">;
 
-/** A short source without attachments is read at once. */
+/** A source that is written plainly is read in one pass; any other is parsed. */
 async function readText({ source, charactersMax }: ParseTask): Promise<Texts> {
   const plain = readPlainSource(asBuffer(source));
   if (plain === undefined) return parse({ source, charactersMax });
