@@ -1,4 +1,5 @@
 import type { ImapFlow } from "imapflow";
+import { MailError } from "../../domain/errors.ts";
 import type { Account } from "./connection.ts";
 import { type Call, guarded } from "./lane.ts";
 
@@ -7,7 +8,10 @@ import { type Call, guarded } from "./lane.ts";
  * come. A mailbox that gets mail now and then needs no other connection, and no new mail waits for a login.
  */
 export interface Loan {
-  /** Runs the work there; undefined where the watch is broken, or busy itself. Such calls run one after another. */
+  /**
+   * Runs the work there; undefined where the watch is broken, or busy itself. Such calls run one after another. Throws `unavailable` if an answer that
+   * cannot be read cost the connection: another one finds out what to say of it, and is known to be broken then.
+   */
   borrow<T>(call: Call, work: (client: ImapFlow) => Promise<T>): Promise<T> | undefined;
   /** The folder was read on the watching connection a moment ago, so that what its session knows of it is true. */
   hasJustRead(): boolean;
@@ -39,6 +43,10 @@ export function createLoan(account: Account): Loan {
       hasLent = true;
       const done = tail
         .then(() => guarded(client, call, account, work))
+        .catch((error: unknown) => {
+          const isUnread = error instanceof MailError && error.code === "invalid_response";
+          throw isUnread && !client.usable ? new MailError("unavailable", { doing: call.doing, cause: error }) : error;
+        })
         .finally(() => {
           out -= 1;
           readAt = performance.now();

@@ -213,6 +213,19 @@ describe("a watch", () => {
     expect(await ended).toBeUndefined();
   }, 60_000);
 
+  test("is not blamed on the folder when an answer to those who read on its connection breaks it", async () => {
+    const server = await serve();
+    const provider = open(server);
+    const { cursor } = await provider.pullChanges(inbox, undefined, { limit: 10 });
+    const { ended } = watching(provider);
+    await until(() => server.heard.some((line) => line.endsWith(" IDLE")), "the watch to idle");
+    server.fault = ({ verb }) => (verb === "UID FETCH" ? { said: "* 20 EXISTS\r\n".repeat(4_000), times: Number.POSITIVE_INFINITY } : honestly);
+    server.append("INBOX");
+    await expect(provider.pullChanges(inbox, cursor, { limit: 10 })).rejects.toMatchObject({ name: "MailError", code: "invalid_response" });
+    expect(provider.isUsable()).toBe(false);
+    expect(await ended).toMatchObject({ name: "MailError" });
+  }, 60_000);
+
   test("proves its connection alive however seldom folders are asked about", async () => {
     const server = await serve();
     const control = new AbortController();
