@@ -1,11 +1,14 @@
 import { readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { MockActivityEnvironment } from "@temporalio/testing";
+import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { folderBlobStore } from "../../blobs/folder.ts";
 import type { BlobStore } from "../../blobs/store.ts";
 import { openContent } from "../../blobs/vault.ts";
 import { forgetMessages } from "../../db/forget-messages.ts";
+import { listPendingContent } from "../../db/kept-content.ts";
 import { forgetMailbox } from "../../db/mailbox-state.ts";
 import { findBlob, sourcePart } from "../../db/message-blobs.ts";
 import { findMessages } from "../../db/message-search.ts";
@@ -18,6 +21,7 @@ import { parseSearch } from "../../domain/search-terms.ts";
 import { defaultSyncSettings, type SyncSettings } from "../../domain/sync-settings.ts";
 import { append, base64Part, sourcesAt, withClient, withParts } from "../api/content.ts";
 import { testDirectory } from "../helpers/test-run.ts";
+import { until } from "../helpers/wait.ts";
 import { type Engine, startEngine, type TestMailbox, testKeyRing } from "./engine.ts";
 import { fetchAndTell } from "./syncing.ts";
 
@@ -212,6 +216,41 @@ describe("a content that is lost on the way", () => {
     for (const uid of [1, 2]) expect((await read(await messageAt(mailbox, uid), sourcePart)).length).toBeGreaterThan(100);
   });
 
+  it("is only that of the half whose commit failed, and the other half is waited for", async () => {
+    const mailbox = await connected(
+      { content: "full" },
+      Array.from({ length: 60 }, (_, n) => withParts(`one of many ${n}`, [], `Said the ${n}th`)),
+    );
+    const pending = await listPendingContent(engine.db, mailbox.id, { after: undefined, limit: 60 });
+    const [newest, oldest] = [pending[0]?.id as MessageId, pending[59]?.id as MessageId];
+    await sql`create function refuse() returns trigger language plpgsql as $$ begin raise exception 'the commit fails'; end $$`.execute(engine.db);
+    await sql`create trigger refuse before update on messages for each row when (new.id = ${sql.lit(oldest)}) execute function refuse()`.execute(
+      engine.db,
+    );
+    let isOver = false;
+    const { ended, seen } = await engine.db.transaction().execute(async (trx) => {
+      await trx.selectFrom("messages").select("id").where("id", "=", newest).forUpdate().execute();
+      const running = keep(mailbox.id).finally(() => {
+        isOver = true;
+      });
+      const outcome = running.then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      await until(waitingForLocks, "the first half to wait for its message");
+      await delay(500);
+      return { ended: outcome, seen: isOver };
+    });
+    expect(seen).toBe(false);
+    expect(await ended).toMatchObject({ message: expect.stringContaining("P0001") });
+    expect((await statesOf(mailbox.id)).toSorted()).toEqual([...Array(30).fill("kept"), ...Array(30).fill("pending")]);
+    await sql`drop trigger refuse on messages`.execute(engine.db);
+    await sql`drop function refuse`.execute(engine.db);
+    expect(await keep(mailbox.id)).toEqual({ kept: 30, failed: 0, more: false });
+    const texts = await engine.db.selectFrom("message_texts").select("text").where("mailbox_id", "=", mailbox.id).execute();
+    expect(new Set(texts.map(({ text }) => text.trim())).size).toBe(60);
+  });
+
   it("is not waited for when the message left the server, and is when it lies elsewhere", async () => {
     const mailbox = await connected({ content: "full" }, [withParts("goes", []), withParts("stays", [])]);
     await withClient(mailbox, async (client) => {
@@ -263,6 +302,11 @@ async function look({ id: mailboxId }: TestMailbox): Promise<void> {
 
 function keep(mailboxId: MailboxId) {
   return new MockActivityEnvironment().run(() => engine.activities.keepContent({ mailboxId }));
+}
+
+async function waitingForLocks(): Promise<boolean> {
+  const { rows } = await sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`.execute(engine.db);
+  return rows.length > 0;
 }
 
 async function set(id: MailboxId, sync: Partial<SyncSettings>): Promise<void> {
