@@ -8,7 +8,6 @@ import { writeMissingTerms } from "../db/missing-terms.ts";
 import { sweepOldMessages } from "../db/retention.ts";
 import { moveAllMergedMessages } from "../db/threads.ts";
 import { listShards } from "../db/watches.ts";
-import { listStaleAwakeEndpoints } from "../db/webhook-deliveries.ts";
 import { toProblem } from "../domain/errors.ts";
 import type { ActivityDependencies } from "./dependencies.ts";
 import { removeBlobs } from "./remove-blobs.ts";
@@ -18,19 +17,17 @@ export function housekeepingActivities({ db, signals, log, blobs }: ActivityDepe
   return {
     /**
      * Starts the workflows of mailboxes that nobody looks after: the API wrote the row and could not reach Temporal, or a namespace was lost. Likewise
-     * shards, and relays that were claimed by somebody who died before the signal.
+     * shards. Relays are looked after by whoever delivers (activities/relays.ts).
      */
-    async startLostWorkflows(): Promise<{ readonly mailboxes: number; readonly shards: number; readonly relays: number }> {
+    async startLostWorkflows(): Promise<{ readonly mailboxes: number; readonly shards: number }> {
       const mailboxes = await listLostMailboxes(db);
       for (const id of mailboxes) await signals.wakeMailbox(id, []);
       const shards = await listShards(db);
       for (const shard of shards) await signals.startShard(shard);
-      const relays = await listStaleAwakeEndpoints(db);
-      for (const id of relays) await signals.wakeRelay(id);
       for (const id of await listWaitingMailboxes(db)) await signals.wakeActions(id);
       for (const id of await listContentWork(db)) await signals.keepContent(id);
-      if (mailboxes.length + relays.length > 0) log.warn({ mailboxes: mailboxes.length, relays: relays.length }, "started workflows that were lost");
-      return { mailboxes: mailboxes.length, shards: shards.length, relays: relays.length };
+      if (mailboxes.length > 0) log.warn({ mailboxes: mailboxes.length }, "started workflows that were lost");
+      return { mailboxes: mailboxes.length, shards: shards.length };
     },
 
     /** Removes what is kept for a while only, and finishes what a page had to leave. */

@@ -19,9 +19,9 @@ export interface RelayOptions {
 const holdMs = 30_000;
 /** An attempt that is not over by then is broken off, and repeated by the relay: two must not deliver at once. */
 const breakOffMs = 27_000;
-/** How often each process looks for endpoints whose holder died: without more events nobody else would before housekeeping does. */
+/** How often each process looks for endpoints whose holder died: without more events nobody else would. */
 const lookForAbandonedMs = 5_000;
-/** The same for those that were claimed without being held, or deleted, and whose relay was never signalled. Housekeeping comes every five minutes only. */
+/** The same for those that were claimed without being held, or deleted, and whose relay was never signalled. */
 const lookForStaleMsDefault = 60_000;
 /** Endpoints drained at once; beyond this their relays are signalled, who have slots for it. */
 const drainsMax = 50;
