@@ -1,17 +1,19 @@
+import { randomInt } from "node:crypto";
 import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { StartError } from "./processes.ts";
 
-/** A free TCP port on the loopback address. Another process may take it before its user binds it, so a start that finds it busy tries again. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen({ host: "127.0.0.1", port: 0 }, () => {
-      const address = server.address();
-      server.close(() => (typeof address === "object" && address !== null ? resolve(address.port) : reject(new Error("no port was given"))));
-    });
-  });
+/** Below what systems hand out by themselves (from 32768 at Linux, 49152 elsewhere): no outgoing connection takes a port of these before its user binds it. */
+const chosenPorts = { from: 10_000, to: 32_000 };
+const triesMax = 100;
+
+/** A free TCP port on the loopback address. Another process may still take it before its user binds it, so a start that finds it busy tries again. */
+export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < triesMax; tries += 1) {
+    const port = randomInt(chosenPorts.from, chosenPorts.to);
+    if (await isPortFree(port)) return port;
+  }
+  throw new StartError(`none of ${triesMax} ports between ${chosenPorts.from} and ${chosenPorts.to} is free`);
 }
 
 /** Whether the port can be bound on the loopback address right now. */
