@@ -38,17 +38,19 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
   const listings: Listings = new Map();
   /** By the folder that is watched. */
   const loans = new Map<string, Loan>();
-  /** Reads a folder on the connection that watches it, if that can be spared, and on another one otherwise. */
-  const read = async <T>(path: string, lane: () => Lane, call: Call, work: (client: ImapFlow) => Promise<T>): Promise<T> => {
+  /** Does the work on the connection that watches the folder, or, if that cannot be spared or is lost under it, otherwise. */
+  const onLoan = async <T>(path: string, call: Call, work: (client: ImapFlow) => Promise<T>, otherwise: () => Promise<T>): Promise<T> => {
     const borrowed = loans.get(path)?.borrow(call, work);
-    if (borrowed === undefined) return lane().run(call, work);
+    if (borrowed === undefined) return otherwise();
     try {
       return await borrowed;
     } catch (error) {
       if (!isLost(error)) throw error;
-      return lane().run(call, work);
+      return otherwise();
     }
   };
+  const read = <T>(path: string, lane: () => Lane, call: Call, work: (client: ImapFlow) => Promise<T>): Promise<T> =>
+    onLoan(path, call, work, () => lane().run(call, work));
   const freer = () => (importing.pending() < live.pending() ? importing : live);
   return {
     // A watch is a connection of its own: with only one allowed, changes are asked for.
@@ -60,10 +62,9 @@ function open(settings: ImapSettings, credentials: ImapCredentials, options: Ope
     listFolders: (signal) => live.run({ doing: "listing folders", signal }, (client) => listFolders(client, account.roleOverrides)),
     checkScopes: async (cursors, signal) => {
       const [first] = cursors;
-      const loan = first === undefined || cursors.size > 1 ? undefined : loans.get(first[0]);
-      if (first === undefined || loan?.hasJustRead() !== true) return checkAllScopes(live, cursors, signal);
-      const checking = loan.borrow({ doing: "asking whether folders changed", signal }, (client) => checkSelected(client, ...first));
-      return checking ?? checkAllScopes(live, cursors, signal);
+      const checkAll = () => checkAllScopes(live, cursors, signal);
+      if (first === undefined || cursors.size > 1 || loans.get(first[0])?.hasJustRead() !== true) return checkAll();
+      return onLoan(first[0], { doing: "asking whether folders changed", signal }, (client) => checkSelected(client, ...first), checkAll);
     },
     pullChanges: (scope, cursor, { signal, ...page }) =>
       read(

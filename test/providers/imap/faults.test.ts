@@ -213,18 +213,26 @@ describe("a watch", () => {
     expect(await ended).toBeUndefined();
   }, 60_000);
 
-  test("is not blamed on the folder when an answer to those who read on its connection breaks it", async () => {
-    const server = await serve();
-    const provider = open(server);
-    const { cursor } = await provider.pullChanges(inbox, undefined, { limit: 10 });
-    const { ended } = watching(provider);
-    await until(() => server.heard.some((line) => line.endsWith(" IDLE")), "the watch to idle");
-    server.fault = ({ verb }) => (verb === "UID FETCH" ? { said: "* 20 EXISTS\r\n".repeat(4_000), times: Number.POSITIVE_INFINITY } : honestly);
-    server.append("INBOX");
-    await expect(provider.pullChanges(inbox, cursor, { limit: 10 })).rejects.toMatchObject({ name: "MailError", code: "invalid_response" });
-    expect(provider.isUsable()).toBe(false);
-    expect(await ended).toMatchObject({ name: "MailError" });
-  }, 60_000);
+  test.each([
+    ["a page", "UID FETCH", (provider: MailProvider, known: SyncCursor) => provider.pullChanges(inbox, known, { limit: 10 })],
+    ["its state", "STATUS", (provider: MailProvider, known: SyncCursor) => provider.checkScopes(new Map([["INBOX", known]]))],
+  ])(
+    "is not blamed on the folder when an answer to those who ask for %s on its connection breaks it",
+    async (_what, verb, ask) => {
+      const server = await serve({ capabilities: without("LIST-STATUS") });
+      const provider = open(server);
+      const { cursor } = await provider.pullChanges(inbox, undefined, { limit: 10 });
+      const { ended } = watching(provider);
+      await until(() => server.heard.some((line) => line.endsWith(" IDLE")), "the watch to idle");
+      await provider.pullChanges(inbox, cursor, { limit: 10 });
+      server.fault = (command) => (command.verb === verb ? { said: "* 20 EXISTS\r\n".repeat(4_000), times: Number.POSITIVE_INFINITY } : honestly);
+      server.append("INBOX");
+      await expect(ask(provider, cursor)).rejects.toMatchObject({ name: "MailError", code: "invalid_response" });
+      expect(provider.isUsable()).toBe(false);
+      expect(await ended).toMatchObject({ name: "MailError" });
+    },
+    60_000,
+  );
 
   test("proves its connection alive however seldom folders are asked about", async () => {
     const server = await serve();
