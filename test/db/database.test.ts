@@ -1,9 +1,18 @@
+import { readdirSync } from "node:fs";
+import { basename } from "node:path";
 import { sql } from "kysely";
 import { expect, test } from "vitest";
 import { type Database, openDatabase } from "../../db/database.ts";
 import { createTestDatabase } from "../helpers/database.ts";
 import { startProxy } from "../helpers/tcp-proxy.ts";
 import { until } from "../helpers/wait.ts";
+
+test("every migration there is has run, in the order of their names", async () => {
+  await using database = await createTestDatabase();
+  const { rows } = await sql<{ name: string }>`select name from kysely_migration order by timestamp, name`.execute(database.db);
+  const files = readdirSync(new URL("../../db/migrations", import.meta.url)).map((file) => basename(file, ".ts"));
+  expect(rows.map(({ name }) => name)).toEqual(files.sort());
+});
 
 test("a connection that breaks between two statements of a transaction fails the transaction, not the process", async () => {
   await using database = await createTestDatabase();
