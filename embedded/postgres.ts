@@ -157,9 +157,9 @@ function initialise(binaries: Binaries, dataDir: string, password: string, who: 
   chmodSync(passwordFile, 0o600);
   if (who.owner !== undefined) chownSync(passwordFile, who.owner.uid, who.owner.gid);
   try {
-    const args = ["-D", dataDir, "-U", "everpost", "--auth=scram-sha-256", `--pwfile=${passwordFile}`, "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"];
-    // macOS has no C.UTF-8 in its C library; PostgreSQL's own provider has it everywhere.
-    if (process.platform === "darwin") args.splice(-1, 1, "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C");
+    // PostgreSQL's own provider has C.UTF-8 everywhere, macOS included, and compares texts by their bytes, where a C library's is asked about each pair.
+    const locale = ["-E", "UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"];
+    const args = ["-D", dataDir, "-U", "everpost", "--auth=scram-sha-256", `--pwfile=${passwordFile}`, "--no-sync", ...locale];
     const { status, stderr, error } = spawnSync(...command(who, binaries.initdb, args), { ...who.spawn, encoding: "utf8", env: serverEnvironment() });
     if (status === 0) return;
     rmSync(join(dataDir, "PG_VERSION"), { force: true });
