@@ -4,17 +4,24 @@ import { listSyncFolders, type SyncFolder } from "../db/folder-sync.ts";
 import { findWorkMailbox, recordImportFinished, recordImportProgress, type WorkMailbox } from "../db/mailbox-state.ts";
 import { listingProgress, pendingWork } from "../db/pending-work.ts";
 import { restAfterFailure } from "../db/rests.ts";
-import { CursorMoved, type PageOwner, type PreparedMessage, prepareMessages, storeHistory } from "../db/store-page.ts";
+import {
+  CursorMoved,
+  type PageOwner,
+  type PreparedMessage,
+  type PreparedPage,
+  prepareMessages,
+  preparePage,
+  storeHistory,
+} from "../db/store-page.ts";
 import { MailError, toProblem } from "../domain/errors.ts";
 import type { FolderId, MailboxId } from "../domain/ids.ts";
-import type { RemoteMessage } from "../domain/message.ts";
 import type { HistoryPage, ListingProgress, SyncCursor, SyncScope } from "../domain/sync.ts";
 import type { MailProvider } from "../providers/provider.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import { readFolder } from "./fetch-changes.ts";
 import { withHeartbeat } from "./heartbeat.ts";
 import { isFoldersOwn, ownerOf } from "./pages.ts";
-import { readAhead } from "./read-ahead.ts";
+import { type ReadAhead, readAhead } from "./read-ahead.ts";
 
 export interface ImportHistoryResult {
   readonly imported: number;
@@ -102,21 +109,69 @@ interface Slice {
 async function importSlice(deps: ImportDependencies, mailbox: WorkMailbox, provider: MailProvider, slice: Slice): Promise<void> {
   const { cancellationSignal: signal } = Context.current();
   const progress = progressWriter(deps.db, mailbox);
-  for (const folder of await listSyncFolders(deps.db, mailbox.id)) {
-    if (folder.importState !== "importing" || folder.historyCursor === null || folder.isResting) continue;
-    slice.folder = folder.id;
-    try {
-      for await (const listed of importFolder(deps, mailbox, provider, folder, folder.historyCursor, slice, signal)) {
-        if (slice.imported === 0 && listed > 0) await deps.onFirstPage?.(mailbox.id);
-        slice.imported += listed;
-        await progress();
+  const owner = ownerOf(mailbox);
+  const options = { limit: deps.pageSize, signal, receivedFrom: owner.rules.keptFrom, isBrief: slice.isBrief ?? false };
+  const folders = (await listSyncFolders(deps.db, mailbox.id)).filter(isListing);
+  const read = (folder: ListingFolder, onPulled: () => void) =>
+    readAhead(preparePages(owner, folder, readAhead(pullPages(provider, { path: folder.path }, folder.historyCursor, options, onPulled))));
+  const ahead = folderAhead(folders, read);
+  try {
+    for (const folder of folders) {
+      const pages = ahead.take(folder);
+      slice.folder = folder.id;
+      try {
+        for await (const listed of importFolder(deps, owner, folder, pages, slice)) {
+          if (slice.imported === 0 && listed > 0) await deps.onFirstPage?.(mailbox.id);
+          slice.imported += listed;
+          await progress();
+        }
+        if (isOver(deps, slice)) return;
+        await compareWithServer(deps, mailbox, provider, folder, signal);
+      } catch (error) {
+        await passOver(deps.db, folder, provider, error);
       }
-      if (isOver(deps, slice)) return;
-      await compareWithServer(deps, mailbox, provider, folder, signal);
-    } catch (error) {
-      await passOver(deps.db, folder, provider, error);
     }
+  } finally {
+    await ahead.end();
   }
+}
+
+/** A folder's first page is fetched while the last ones of the folder before are stored; a mailbox of many small folders is no further ahead than that. */
+function folderAhead(folders: readonly ListingFolder[], read: (folder: ListingFolder, onPulled: () => void) => ReadAhead<PreparedHistory>) {
+  const begun = new Map<ListingFolder, ReadAhead<PreparedHistory>>();
+  const pulled = new Set<ListingFolder>();
+  let current: ListingFolder | undefined;
+  const begin = (folder: ListingFolder): ReadAhead<PreparedHistory> => {
+    const pages = begun.get(folder) ?? read(folder, () => onPulled(folder));
+    begun.set(folder, pages);
+    return pages;
+  };
+  const onPulled = (folder: ListingFolder): void => {
+    pulled.add(folder);
+    if (folder === current) beginNext(folder);
+  };
+  const beginNext = (folder: ListingFolder): void => {
+    const next = folders[folders.indexOf(folder) + 1];
+    if (next !== undefined) begin(next);
+  };
+  return {
+    take(folder: ListingFolder): ReadAhead<PreparedHistory> {
+      current = folder;
+      const pages = begin(folder);
+      if (pulled.has(folder)) beginNext(folder);
+      return pages;
+    },
+    async end(): Promise<void> {
+      for (const pages of begun.values()) await pages.return();
+    },
+  };
+}
+
+/** A folder of which a listing is under way. */
+type ListingFolder = SyncFolder & { readonly historyCursor: SyncCursor };
+
+function isListing(folder: SyncFolder): folder is ListingFolder {
+  return folder.importState === "importing" && folder.historyCursor !== null && !folder.isResting;
 }
 
 function isOver({ draining }: ImportDependencies, { endsAt }: Slice): boolean {
@@ -156,19 +211,14 @@ async function compareWithServer(
  */
 async function* importFolder(
   deps: ImportDependencies,
-  mailbox: WorkMailbox,
-  provider: MailProvider,
+  owner: PageOwner,
   folder: SyncFolder,
-  start: SyncCursor,
+  pages: ReadAhead<PreparedHistory>,
   slice: Slice,
-  signal: AbortSignal,
 ): AsyncGenerator<number> {
-  const owner = ownerOf(mailbox);
-  const options = { limit: deps.pageSize, signal, receivedFrom: owner.rules.keptFrom, isBrief: slice.isBrief ?? false };
-  const pulled = readAhead(pullPages(provider, { path: folder.path }, start, options));
   let storing: StoredPage | undefined;
   try {
-    for await (const { previous, page, prepared } of readAhead(preparePages(owner, folder, pulled))) {
+    for await (const { previous, page, prepared } of pages) {
       const before = storing;
       if (before !== undefined && isOver(deps, slice)) break;
       storing = storePage((onTurn) => storeHistory(deps.db, owner, folder, previous, page, prepared, onTurn), page.messages.length);
@@ -208,14 +258,17 @@ interface PulledPage {
   readonly page: HistoryPage;
 }
 
+/** `onPulled` is called when the last page is there. */
 async function* pullPages(
   provider: MailProvider,
   scope: SyncScope,
   start: SyncCursor,
   options: Parameters<MailProvider["pullHistory"]>[2],
+  onPulled: () => void,
 ): AsyncGenerator<PulledPage> {
   for (let previous = start; ; ) {
     const page = await provider.pullHistory(scope, previous, options);
+    if (!page.more) onPulled();
     yield { previous, page };
     if (!page.more) return;
     previous = page.cursor;
@@ -225,15 +278,19 @@ async function* pullPages(
 /** Messages that are prepared at once, some milliseconds' work: answers of the mail server and of the database do not wait for a whole page. */
 const preparedAtOnce = 50;
 
-async function* preparePages(owner: PageOwner, folder: SyncFolder, pages: AsyncIterable<PulledPage>) {
+interface PreparedHistory extends PulledPage {
+  readonly prepared: PreparedPage;
+}
+
+async function* preparePages(owner: PageOwner, folder: SyncFolder, pages: AsyncIterable<PulledPage>): AsyncGenerator<PreparedHistory> {
   for await (const pulled of pages) {
     const { messages } = pulled.page;
-    const prepared: Map<RemoteMessage, PreparedMessage> = new Map();
+    const prepared: PreparedMessage[] = [];
     for (let at = 0; at < messages.length; at += preparedAtOnce) {
-      for (const [message, row] of prepareMessages(owner, folder, messages.slice(at, at + preparedAtOnce))) prepared.set(message, row);
+      prepared.push(...prepareMessages(owner, folder, messages.slice(at, at + preparedAtOnce)));
       await new Promise((resolve) => setImmediate(resolve));
     }
-    yield { ...pulled, prepared };
+    yield { ...pulled, prepared: preparePage(prepared) };
   }
 }
 

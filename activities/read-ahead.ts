@@ -1,20 +1,30 @@
-/** The items of a source, of which the next is already under way when one is taken. */
-export async function* readAhead<Item>(source: AsyncGenerator<Item>): AsyncGenerator<Item> {
+/**
+ * The items of a source, of which the next is already under way when one is taken, and the first at once. Whoever does not take them to the end has to `return`
+ * them, as `for await` does: what is under way then is not waited for, and ends by itself.
+ */
+export function readAhead<Item>(source: AsyncGenerator<Item>): ReadAhead<Item> {
   const ask = () => {
     const asked = source.next();
     // Awaited when its turn comes, if it does; until then a failure must not count as unhandled.
     asked.catch(() => {});
     return asked;
   };
-  try {
-    for (let next = ask(); ; ) {
-      const { done, value } = await next;
-      if (done) return;
+  let next = ask();
+  return {
+    async next() {
+      const result = await next;
+      // At its end a source says so as often as it is asked.
       next = ask();
-      yield value;
-    }
-  } finally {
-    // Not waited for: what is under way ends by itself.
-    source.return(undefined).catch(() => {});
-  }
+      return result;
+    },
+    async return() {
+      source.return(undefined).catch(() => {});
+      return { done: true, value: undefined };
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
 }
+
+export type ReadAhead<Item> = Required<Pick<AsyncIterableIterator<Item, undefined>, "next" | "return" | typeof Symbol.asyncIterator>>;

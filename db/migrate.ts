@@ -20,6 +20,7 @@ import * as searchYears from "./migrations/2026_11_21_zz_search_years.ts";
 import * as shortDrains from "./migrations/2026_11_21_zzz_short_drains.ts";
 import * as eventPlaces from "./migrations/2026_11_21_zzzz_event_places.ts";
 import * as quickTexts from "./migrations/2026_11_21_zzzzz_quick_texts.ts";
+import * as pagesInTurn from "./migrations/2026_11_21_zzzzzz_pages_in_turn.ts";
 
 /** Every migration in the order in which it runs. A list and not a folder: a bundler, a reader and a diff all see it. */
 const migrations: Readonly<Record<string, Migration>> = {
@@ -40,6 +41,7 @@ const migrations: Readonly<Record<string, Migration>> = {
   "2026_11_21_zzz_short_drains": shortDrains,
   "2026_11_21_zzzz_event_places": eventPlaces,
   "2026_11_21_zzzzz_quick_texts": quickTexts,
+  "2026_11_21_zzzzzz_pages_in_turn": pagesInTurn,
 };
 
 /** Brings the schema up to date; returns the names that ran. Safe to call from several processes at once: kysely holds an advisory lock. */

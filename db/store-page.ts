@@ -6,6 +6,7 @@ import { identityOf } from "../domain/identity.ts";
 import type { CustomerId, MailboxId, MessageId } from "../domain/ids.ts";
 import type { RemoteMessage } from "../domain/message.ts";
 import type { ChangePage, FetchedMessages, FlagChange, HistoryPage, RefRanges, SkippedMessage, SyncCursor } from "../domain/sync.ts";
+import { toArray } from "./arrays.ts";
 import { isRemovalHeld, releaseRemoval } from "./brake.ts";
 import type { Connection, Database } from "./database.ts";
 import { recordEvents } from "./events.ts";
@@ -18,7 +19,21 @@ import { countAbsent, countStale, markHomeless, removeAbsent, removePlaces, remo
 import { isRefusedRow, siftMessages } from "./refused-rows.ts";
 import { allowReset } from "./rests.ts";
 import { type DueSkipped, forgetAllSkipped, forgetSkipped, recordSkipped, recordSkippedAgain, type Skipped } from "./skipped.ts";
-import { assignThreads, lockThreads, prepareThreading, savingThreads, subjectColumnsOf, type ThreadedMessage, type Threading } from "./threads.ts";
+import {
+  assignThreads,
+  findKeys,
+  type KeyRecord,
+  type KeyRow,
+  keysAsked,
+  keysOnRecord,
+  lockThreads,
+  prepareThreading,
+  savingThreads,
+  subjectColumnsOf,
+  type ThreadedMessage,
+  type ThreadKeys,
+  toKeyRecord,
+} from "./threads.ts";
 
 /** Whose page it is. */
 export interface PageOwner {
@@ -77,7 +92,7 @@ async function sifting<Result>(
     return await store(messages, []);
   } catch (error) {
     if (!isRefusedRow(error) || messages.length === 0) throw error;
-    const { kept, refused } = await siftMessages(db, messages, (trx, some) => storeMessages(trx, owner, folder, some, () => "settled"));
+    const { kept, refused } = await siftMessages(db, messages, (trx, some) => storeMessages(trx, owner, folder, some, nobody));
     if (refused.length === 0) throw error;
     return store(kept, refused);
   }
@@ -106,7 +121,7 @@ async function storeChangePage(
       return true;
     }
     const added = await wantedOf(trx, owner, folder, page.added);
-    const merged = await storeMessages(trx, owner, folder, added, () => "fetched", texts.snippets);
+    const merged = await storeMessages(trx, owner, folder, added, everybody, texts.snippets);
     await saveMessageTexts(
       trx,
       owner,
@@ -229,7 +244,7 @@ export async function storeHistory(
   folder: SyncFolder,
   previous: SyncCursor,
   page: HistoryPage,
-  prepared: PreparedMessages = prepareMessages(owner, folder, page.messages),
+  prepared: PreparedPage = preparePage(prepareMessages(owner, folder, page.messages)),
   onTurn: () => void = () => {},
 ): Promise<void> {
   await sifting(db, owner, folder, page.messages, (messages, skipped) =>
@@ -244,15 +259,16 @@ async function storeHistoryPage(
   previous: SyncCursor,
   page: HistoryPage,
   skipped: readonly Skipped[],
-  prepared: PreparedMessages,
+  prepared: PreparedPage,
   onTurn: () => void,
 ): Promise<void> {
   await db.transaction().execute(async (trx) => {
-    await moveHistoryCursor(trx, owner, folder, previous, page);
+    const record = await takeTurn(trx, owner, folder, previous, page, prepared.keys);
     onTurn();
     const messages = await wantedOf(trx, owner, folder, page.messages);
     const tellsFrom = listedToldFrom(owner, folder);
-    const merged = await storeLocked(trx, owner, folder, messages, (message) => stateSince(tellsFrom, message), undefined, prepared);
+    const wanted = messages.length === prepared.messages.length ? prepared : preparePage(prepareMessages(owner, folder, messages));
+    const merged = await storeLocked(trx, owner, folder, wanted, tellsFrom, false, record);
     await recordSkipped(trx, owner, folder.id, [...page.skipped.map(toSkipped), ...skipped], tellsFrom);
     if (!page.more) await completeListing(trx, owner, folder);
     await recordEvents(trx, owner, merged);
@@ -260,21 +276,37 @@ async function storeHistoryPage(
 }
 
 /**
- * The listing's next cursor over the one that the page was read with; and, in the same round trip, the lock that the page's threads need. The row is locked
- * before it is compared: behind the page before, the comparison must see what that page committed.
+ * The listing's next cursor over the one that the page was read with; and, in the same round trip, the lock that the page's threads need, and what is on
+ * record about them. The row is locked before it is compared: behind the page before, the comparison must see what that page committed. So must the look-up,
+ * which is why a function makes it: within one, each statement sees what was committed when it began.
  */
-async function moveHistoryCursor(trx: Connection, owner: PageOwner, folder: SyncFolder, previous: SyncCursor, page: HistoryPage): Promise<void> {
-  const { rows } = await sql`
+async function takeTurn(
+  trx: Connection,
+  owner: PageOwner,
+  folder: SyncFolder,
+  previous: SyncCursor,
+  page: HistoryPage,
+  keys: ThreadKeys,
+): Promise<KeyRecord> {
+  const { rows } = await sql<KeyRow | NothingOnRecord>`
     with locked as materialized (select id, generation, history_cursor from folders where id = ${folder.id} for update),
     moved as (
       update folders f set history_cursor = ${page.more ? JSON.stringify(page.cursor) : null}::jsonb, import_done = import_done + ${page.messages.length}::int
       from locked l
       where f.id = l.id and l.generation = ${folder.generation} and l.history_cursor = ${JSON.stringify(previous)}::jsonb and ${areSettingsOf(owner)}
       returning f.id
-    )
-    select ${lockThreads(owner.mailboxId)} from moved
+    ), turn as materialized (select ${lockThreads(owner.mailboxId)} from moved)
+    select r.* from turn left join lateral ${keysOnRecord(owner, keys)} r on true
   `.execute(trx);
   if (rows.length === 0) throw new CursorMoved(`the listing of ${folder.id} was moved by somebody else`);
+  return toKeyRecord(
+    keys,
+    rows.filter((row) => row.position !== null),
+  );
+}
+
+interface NothingOnRecord {
+  readonly position: null;
 }
 
 /** Since when a listed message must have been received to be told, in ms since 1970: -Infinity tells all of them, Infinity none. */
@@ -284,9 +316,9 @@ function listedToldFrom(owner: PageOwner, { wasComplete, quietBefore }: SyncFold
   return Math.min(asked, Math.max(asNew, quietBefore?.getTime() ?? Number.NEGATIVE_INFINITY));
 }
 
-function stateSince(tellsFrom: number, message: RemoteMessage): "fetched" | "settled" {
-  return Date.parse(message.receivedAt) >= tellsFrom ? "fetched" : "settled";
-}
+/** Since when a message must have been received to be told, where that is asked of none. */
+const everybody = Number.NEGATIVE_INFINITY;
+const nobody = Number.POSITIVE_INFINITY;
 
 /**
  * Commits what became of a skipped message that was asked for again: stored as its page would have done, or noted once more, or gone. The folder's
@@ -308,7 +340,7 @@ export async function storeSkipped(
       if (refused !== undefined) return recordSkippedAgain(trx, folder.id, toSkipped(refused));
       const messages = await wantedOf(trx, owner, folder, found);
       const tellsFrom = Math.min(due.tellsFrom, owner.rules?.notifyFrom?.getTime() ?? Number.POSITIVE_INFINITY);
-      const merged = await storeMessages(trx, owner, folder, messages, (message) => stateSince(tellsFrom, message), texts.snippets);
+      const merged = await storeMessages(trx, owner, folder, messages, tellsFrom, texts.snippets);
       await saveMessageTexts(
         trx,
         owner,
@@ -387,7 +419,13 @@ export interface PreparedMessage extends ThreadedMessage {
 }
 
 /** Messages of a page, worked out as far as that goes without the store. */
-export type PreparedMessages = ReadonlyMap<RemoteMessage, PreparedMessage>;
+export interface PreparedPage {
+  /** One a ref, sorted by id, so that two lanes that store the same messages lock them in one order. */
+  readonly messages: readonly ThreadedMessage[];
+  /** The messages' rows as the statement takes them, in UTF-8. */
+  readonly rows: Buffer;
+  readonly keys: ThreadKeys;
+}
 
 /** Half of what storing a page computes in this process: a first sync has it done while the database is busy with the page before. */
 export function prepareMessages(
@@ -395,8 +433,18 @@ export function prepareMessages(
   folder: Pick<SyncFolder, "role">,
   messages: readonly RemoteMessage[],
   snippets?: ReadonlyMap<string, string>,
-): PreparedMessages {
-  return new Map(messages.map((message) => [message, prepareMessage(owner, folder, message, snippets?.get(message.ref) ?? null)]));
+): readonly PreparedMessage[] {
+  return messages.map((message) => prepareMessage(owner, folder, message, snippets?.get(message.ref) ?? null));
+}
+
+/**
+ * One row a ref; of those with one id (a provider may name a message twice in a page), one is the message's row, for ON CONFLICT does not touch a row twice
+ * in one statement.
+ */
+export function preparePage(prepared: readonly PreparedMessage[]): PreparedPage {
+  const messages = [...new Map(prepared.map((row) => [row.message.ref, row])).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const rows = messages.map((row, index) => `{"is_row":${row.id !== messages[index + 1]?.id},${row.columns.slice(1)}`);
+  return { messages, rows: Buffer.from(`[${rows.join(",")}]`), keys: keysAsked(messages) };
 }
 
 function prepareMessage(owner: PageOwner, folder: Pick<SyncFolder, "role">, message: RemoteMessage, snippet: string | null): PreparedMessage {
@@ -430,41 +478,44 @@ async function storeMessages(
   owner: PageOwner,
   folder: SyncFolder,
   messages: readonly RemoteMessage[],
-  stateOf: (message: RemoteMessage) => "fetched" | "settled",
+  toldFrom: number,
   snippets?: ReadonlyMap<string, string>,
 ): Promise<readonly EventData[]> {
   if (messages.length === 0) return [];
-  const prepared = prepareMessages(owner, folder, messages, snippets);
+  const prepared = preparePage(prepareMessages(owner, folder, messages, snippets));
   await sql`select ${lockThreads(owner.mailboxId)}`.execute(trx);
-  return storeLocked(trx, owner, folder, messages, stateOf, snippets, prepared);
+  return storeLocked(trx, owner, folder, prepared, toldFrom, snippets !== undefined, await findKeys(trx, owner, prepared.keys));
 }
 
 /**
- * Inserts what is new, and the place of everything. A message that was forgotten and may be kept again gets back what it said, and is told to nobody:
- * to who heard of it, it was there all the time. Without `snippets` nobody has looked at the texts yet: those that have one are marked for that. Gives what
- * is to be told when the transaction has nothing else to do.
+ * Inserts what is new, and the place of everything. What was received at or after `toldFrom` (ms since 1970) is told. A message that was forgotten and may be
+ * kept again gets back what it said, and is told to nobody: to who heard of it, it was there all the time. Where nobody has looked at the texts yet, messages
+ * that have one are marked for that. Gives what is to be told when the transaction has nothing else to do.
  */
 async function storeLocked(
   trx: Connection,
   owner: PageOwner,
   folder: SyncFolder,
-  messages: readonly RemoteMessage[],
-  stateOf: (message: RemoteMessage) => "fetched" | "settled",
-  snippets: ReadonlyMap<string, string> | undefined,
-  prepared: PreparedMessages,
+  { messages, rows, keys }: PreparedPage,
+  toldFrom: number,
+  hasSnippets: boolean,
+  record: KeyRecord,
 ): Promise<readonly EventData[]> {
   if (messages.length === 0) return [];
-  const rows = messages.map((message) => prepared.get(message) ?? prepareMessage(owner, folder, message, snippets?.get(message.ref) ?? null));
-  const threading = await assignThreads(trx, owner, rows);
-  const isWaiting = owner.keepsContent === true ? sql`true` : snippets === undefined ? sql`jsonb_typeof(m.text_part) = 'object'` : sql`false`;
+  const threading = await assignThreads(trx, owner, messages, keys, record);
+  const isWaiting = owner.keepsContent === true ? sql`true` : hasSnippets ? sql`false` : sql`jsonb_typeof(m.text_part) = 'object'`;
   const contentState = sql`case when ${isWaiting} then 'pending' end`;
   // All of a page is written by one statement: each round trip to the database waits for what else this process computes. Its parts see the tables as
   // they were before it, and of each other only what they return.
   const { rows: seenBefore } = await sql<{ id: MessageId }>`
     with m as materialized (
-      select * from jsonb_to_recordset(${toJson(rows, threading, stateOf)}::jsonb) as r (id text, ref text, is_row boolean, thread_id text,
-        subject_key bigint, is_bare_reply boolean, message_id text, envelope jsonb, subject text, flags text[], size_bytes int, received_at timestamptz,
-        attachments jsonb, text_part jsonb, snippet text, traits jsonb, defects text[], recipients_total int, direction text, state text, terms tsvector)
+      select r.*, r.unnest as thread_id, case when r.received_at >= ${toInstant(toldFrom)}::timestamptz then 'fetched' else 'settled' end as state
+      from rows from (
+        json_to_recordset(${rows}::json) as (id text, ref text, is_row boolean, subject_key bigint, is_bare_reply boolean, message_id text,
+          envelope jsonb, subject text, flags text[], size_bytes int, received_at timestamptz, attachments jsonb, text_part jsonb, snippet text,
+          traits jsonb, defects text[], recipients_total int, direction text, terms tsvector),
+        unnest(${toArray(messages.map(({ id }) => threading.threadOf(id)))}::text[])
+      ) as r
     ), added as (
       insert into messages (id, customer_id, mailbox_id, thread_id, subject_key, is_bare_reply, message_id, envelope, subject, flags, size_bytes,
         received_at, attachments, text_part, snippet, traits, defects, recipients_total, direction, special_use, main_folder_id, main_ref, state, terms,
@@ -500,17 +551,9 @@ async function storeLocked(
   return threading.merged;
 }
 
-/**
- * The rows of a page, one a ref; of those with one id (a provider may name a message twice in a page), one is the message's row, for ON CONFLICT does not
- * touch a row twice in one statement. Sorted by id, so that two lanes that store the same messages lock them in one order.
- */
-function toJson(rows: readonly PreparedMessage[], threading: Threading, stateOf: (message: RemoteMessage) => "fetched" | "settled"): string {
-  const byRef = [...new Map(rows.map((row) => [row.message.ref, row])).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
-  const json = byRef.map((row, index) => {
-    const isRow = row.id !== byRef[index + 1]?.id;
-    return `{"is_row":${isRow},"thread_id":"${threading.threadOf(row.id)}","state":"${stateOf(row.message)}",${row.columns.slice(1)}`;
-  });
-  return `[${json.join(",")}]`;
+/** An instant in ms as PostgreSQL reads it, which knows both ends of time. */
+function toInstant(ms: number): string {
+  return ms === everybody ? "-infinity" : ms === nobody ? "infinity" : new Date(ms).toISOString();
 }
 
 /** What settings want of a page. What is stored already stays where it can be seen: a message is not gone because it was filed. */

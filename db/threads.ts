@@ -16,6 +16,7 @@ import {
   type ThreadGroup,
   type ThreadLinks,
 } from "../domain/threads.ts";
+import { toArray } from "./arrays.ts";
 import type { Connection, Database } from "./database.ts";
 import { derivedId } from "./ids.ts";
 
@@ -77,12 +78,17 @@ export function lockThreads(mailboxId: MailboxId) {
 
 /**
  * Finds the thread of each message of a page, names new ones, and merges those that the page proves to be one. Call it with `lockThreads` held, and before
- * the messages are written and any other message is locked. Keys and threads are written with the messages: `savingThreads`.
+ * the messages are written and any other message is locked, with what `findKeys` found under that lock. Keys and threads are written with the messages:
+ * `savingThreads`.
  */
-export async function assignThreads(trx: Connection, owner: ThreadOwner, messages: readonly ThreadedMessage[]): Promise<Threading> {
+export async function assignThreads(
+  trx: Connection,
+  owner: ThreadOwner,
+  messages: readonly ThreadedMessage[],
+  keys: ThreadKeys,
+  record: KeyRecord,
+): Promise<Threading> {
   const links = messages.map((message) => message.links);
-  const hashes = new Map(messages.flatMap((message) => message.links.keys.map((key, at) => [key, message.keys[at] ?? ""] as const)));
-  const record = await findKeys(trx, owner, messages, hashes);
   const ties = await tiesBySubject(trx, owner, messages, record);
   const groups = groupByThread(links, record.known, ties);
   const { survivors, events } = await mergeThreads(trx, owner, groups);
@@ -99,7 +105,7 @@ export async function assignThreads(trx: Connection, owner: ThreadOwner, message
       if (thread === undefined) throw new Error(`${id} was given no thread`);
       return thread;
     },
-    ...keysOf(threads, record, hashes),
+    ...keysOf(threads, record, keys.hashes),
     grown: threads.filter(({ id, group }) => isYounger(group, record.lastAt.get(id))).map(({ id }) => id),
     merged: events,
   };
@@ -121,8 +127,8 @@ export function savingThreads({ mailboxId, customerId }: ThreadOwner, { addedKey
       insert into thread_keys (mailbox_id, key, thread_id, subject, subjects)
       select ${mailboxId}, k.key, k.thread_id, k.subject, k.subjects::int[]
       from unnest(
-        ${addedKeys.map((row) => row.key)}::bigint[], ${addedKeys.map((row) => row.thread)}::text[],
-        ${addedKeys.map((row) => row.subjects[0] ?? 0)}::int[],
+        ${toArray(addedKeys.map((row) => row.key))}::bigint[], ${toArray(addedKeys.map((row) => row.thread))}::text[],
+        ${toArray(addedKeys.map((row) => row.subjects[0] ?? 0))}::int[],
         ${addedKeys.map(({ subjects }) => (subjects.length > 1 ? `{${subjects.join(",")}}` : null))}::text[]
       ) as k (key, thread_id, subject, subjects)
       on conflict (mailbox_id, key) do nothing
@@ -133,13 +139,13 @@ export function savingThreads({ mailboxId, customerId }: ThreadOwner, { addedKey
     ), grown_threads as (
       insert into threads (id, customer_id, mailbox_id, last_at)
       select a.thread_id, ${customerId}, ${mailboxId}, max(a.received_at)
-      from added a join unnest(${grown}::text[]) as g (id) on g.id = a.thread_id group by a.thread_id
+      from added a join unnest(${toArray(grown)}::text[]) as g (id) on g.id = a.thread_id group by a.thread_id
       on conflict (id) do update set last_at = greatest(threads.last_at, excluded.last_at)
     )`;
 }
 
 /** What is on record about the keys of a page. */
-interface KeyRecord {
+export interface KeyRecord {
   readonly known: ReadonlyMap<string, KnownKey>;
   readonly lastAt: ReadonlyMap<ThreadId, Date | null>;
   /** Of the page's subjects, those that an answer without references has. */
@@ -151,28 +157,36 @@ function hashOf(text: string): string {
   return hash("sha256", text, "buffer").readBigInt64BE(0).toString();
 }
 
-async function findKeys(
-  trx: Connection,
-  { mailboxId }: ThreadOwner,
-  messages: readonly ThreadedMessage[],
-  hashes: ReadonlyMap<string, string>,
-): Promise<KeyRecord> {
-  const texts = [...hashes.keys()];
-  const bySubject = new Map(messages.flatMap(({ links, subjectKey }) => (subjectKey === null ? [] : [[links.subject, subjectKey] as const])));
-  const subjects = [...bySubject.keys()];
-  // Hashes do not fit a JavaScript number: rows say by position which key or subject they are about. The limits keep the planner, which knows nothing
-  // of a table that has just begun to grow, from reading all of it instead of asking the index for each key.
-  const { rows } = await sql<KeyRow>`
-    select k.position::int, coalesce(s.id, t.id, r.thread_id) as thread_id, r.subject, r.subjects, coalesce(s.last_at, t.last_at) as last_at
-    from unnest(${[...hashes.values()]}::bigint[]) with ordinality as k (key, position)
-    cross join lateral (select * from thread_keys where mailbox_id = ${mailboxId} and key = k.key limit 1) r
-    left join lateral (select * from threads where id = r.thread_id limit 1) t on true
-    left join lateral (select * from threads where id = t.merged_into limit 1) s on true
-    union all
-    select s.position::int, null, null, null, null from unnest(${[...bySubject.values()]}::bigint[]) with ordinality as s (key, position)
-    where exists (select from messages where mailbox_id = ${mailboxId} and is_bare_reply)
-      and exists (select from messages where mailbox_id = ${mailboxId} and is_bare_reply and subject_key = s.key)
-  `.execute(trx);
+/** What is asked of the store about the messages of a page: the hashes of all keys, and of the subjects by which a message may be found, each under its text. */
+export interface ThreadKeys {
+  readonly hashes: ReadonlyMap<string, string>;
+  readonly subjects: ReadonlyMap<string, string>;
+}
+
+export function keysAsked(messages: readonly ThreadedMessage[]): ThreadKeys {
+  const hashes = new Map<string, string>();
+  const subjects = new Map<string, string>();
+  for (const { links, keys, subjectKey } of messages) {
+    for (const [at, text] of links.keys.entries()) hashes.set(text, keys[at] ?? "");
+    if (subjectKey !== null) subjects.set(links.subject, subjectKey);
+  }
+  return { hashes, subjects };
+}
+
+/** What is on record about keys, as a table of `KeyRow`s. Hashes do not fit a JavaScript number: rows say by position which key or subject they are about. */
+export function keysOnRecord({ mailboxId }: Pick<ThreadOwner, "mailboxId">, { hashes, subjects }: ThreadKeys) {
+  return sql`thread_keys_on_record(${mailboxId}, ${toArray([...hashes.values()])}::bigint[], ${toArray([...subjects.values()])}::bigint[])`;
+}
+
+/** Call it with `lockThreads` held. */
+export async function findKeys(trx: Connection, owner: Pick<ThreadOwner, "mailboxId">, keys: ThreadKeys): Promise<KeyRecord> {
+  const { rows } = await sql<KeyRow>`select * from ${keysOnRecord(owner, keys)}`.execute(trx);
+  return toKeyRecord(keys, rows);
+}
+
+export function toKeyRecord(keys: ThreadKeys, rows: readonly KeyRow[]): KeyRecord {
+  const texts = [...keys.hashes.keys()];
+  const subjects = [...keys.subjects.keys()];
   const known = new Map<string, KnownKey>();
   const lastAt = new Map<ThreadId, Date | null>();
   const answeredSubjects = new Set<string>();
@@ -189,7 +203,8 @@ async function findKeys(
   return { known, answeredSubjects, lastAt };
 }
 
-type KeyRow =
+/** What is on record about a key; or, without a thread, a subject that an answer without references has. */
+export type KeyRow =
   | {
       readonly position: number;
       /** What the key's thread is now. */

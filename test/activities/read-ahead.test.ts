@@ -30,8 +30,21 @@ describe("reading ahead", () => {
       yield* [1, 2, 3];
     }
     const seen: number[] = [];
-    for await (const item of readAhead(readAhead(three()))) seen.push(item);
-    expect(seen).toEqual([1, 2, 3]);
+    async function* doubled(items: AsyncIterable<number>) {
+      for await (const item of items) yield item * 2;
+    }
+    for await (const item of readAhead(doubled(readAhead(three())))) seen.push(item);
+    expect(seen).toEqual([2, 4, 6]);
+  });
+
+  it("has begun before anybody asks, and ends without having been asked", async () => {
+    const begun: number[] = [];
+    const items = readAhead(counting(begun));
+    await settled();
+    expect(begun).toEqual([1]);
+    await items.return();
+    await settled();
+    expect(begun).toEqual([1]);
   });
 
   it("fails when the item's turn comes, and not before", async () => {
