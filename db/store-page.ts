@@ -267,7 +267,8 @@ async function storeHistoryPage(
     onTurn();
     const messages = await wantedOf(trx, owner, folder, page.messages);
     const tellsFrom = listedToldFrom(owner, folder);
-    const wanted = messages.length === prepared.messages.length ? prepared : preparePage(prepareMessages(owner, folder, messages));
+    // Both are of what was listed, and leave out of it what is not wanted or was refused: as many are the same ones.
+    const wanted = messages.length === prepared.listed ? prepared : preparePage(prepareMessages(owner, folder, messages));
     const merged = await storeLocked(trx, owner, folder, wanted, tellsFrom, false, record);
     await recordSkipped(trx, owner, folder.id, [...page.skipped.map(toSkipped), ...skipped], tellsFrom);
     if (!page.more) await completeListing(trx, owner, folder);
@@ -422,6 +423,8 @@ export interface PreparedMessage extends ThreadedMessage {
 export interface PreparedPage {
   /** One a ref, sorted by id, so that two lanes that store the same messages lock them in one order. */
   readonly messages: readonly ThreadedMessage[];
+  /** How many there were before those with one ref were made one. */
+  readonly listed: number;
   /** The messages' rows as the statement takes them, in UTF-8. */
   readonly rows: Buffer;
   readonly keys: ThreadKeys;
@@ -444,7 +447,7 @@ export function prepareMessages(
 export function preparePage(prepared: readonly PreparedMessage[]): PreparedPage {
   const messages = [...new Map(prepared.map((row) => [row.message.ref, row])).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   const rows = messages.map((row, index) => `{"is_row":${row.id !== messages[index + 1]?.id},${row.columns.slice(1)}`);
-  return { messages, rows: Buffer.from(`[${rows.join(",")}]`), keys: keysAsked(messages) };
+  return { messages, listed: prepared.length, rows: Buffer.from(`[${rows.join(",")}]`), keys: keysAsked(messages) };
 }
 
 function prepareMessage(owner: PageOwner, folder: Pick<SyncFolder, "role">, message: RemoteMessage, snippet: string | null): PreparedMessage {

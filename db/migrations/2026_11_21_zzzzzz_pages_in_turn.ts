@@ -27,10 +27,11 @@ const statements = [
   `create trigger mailboxes_take_their_messages after delete on mailboxes
     referencing old table as removed for each statement execute function mailboxes_take_their_messages()`,
 
-  // A function, so that it sees what the page before committed although the statement that calls it began before that. The limits keep the planner, which knows
-  // nothing of a table that has just begun to grow, from reading all of it instead of asking the index for each key.
+  // A function, so that it sees what the page before committed although the statement that calls it began before that. The planner knows nothing of a table that
+  // has just begun to grow: limits and settings keep it from reading all of it instead of asking the index for each key, and from going on so when it has grown.
   `create function thread_keys_on_record(of_mailbox text, keys bigint[], subject_keys bigint[])
-    returns table ("position" int, thread_id text, subject int, subjects int[], last_at timestamptz) language plpgsql as $$
+    returns table ("position" int, thread_id text, subject int, subjects int[], last_at timestamptz)
+    language plpgsql set enable_seqscan = off set plan_cache_mode = force_custom_plan as $$
     begin
       return query
         select k.at::int, coalesce(s.id, t.id, r.thread_id), r.subject, r.subjects, coalesce(s.last_at, t.last_at)

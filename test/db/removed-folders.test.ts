@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { saveFolders } from "../../db/folder-sync.ts";
+import { listSyncFolders, saveFolders } from "../../db/folder-sync.ts";
 import { newId } from "../../db/ids.ts";
 import { CursorMoved, type PageOwner, storeHistory } from "../../db/store-page.ts";
 import type { RemoteFolder } from "../../domain/folder.ts";
@@ -21,21 +21,19 @@ const inbox: RemoteFolder = {
   ...{ path: "INBOX", name: "INBOX", delimiter: "/", role: "inbox", roleSource: "name", selectable: true, isShared: false, stableId: null },
 };
 
-/** A mailbox of one message, whose folder is being listed once more. */
-async function listedAgain() {
+/** A mailbox of one message, whose other folders are being listed. */
+async function beingListed() {
   const customerId: CustomerId = newId("customer");
   const mailbox = await fillMailbox(database.db, { customerId, email: me.email, messages: [{ folder: "INBOX", message: {} }] });
-  await database.db.updateTable("folders").set({ history_cursor: "{}", import_state: "importing" }).where("mailbox_id", "=", mailbox.id).execute();
+  const listing = { history_cursor: "{}", import_state: "importing", was_complete: false } as const;
+  await database.db.updateTable("folders").set(listing).where("mailbox_id", "=", mailbox.id).execute();
   const owner: PageOwner = { mailboxId: mailbox.id, customerId, self: me, tellListedFrom: undefined };
-  const row = await database.db.selectFrom("folders").selectAll().where("id", "=", mailbox.folders.Work).executeTakeFirstOrThrow();
-  const folder = {
-    ...{ id: row.id, path: row.path, role: row.role, cursor: null, historyCursor: {}, importState: "importing" as const, wasComplete: false },
-    ...{ importDone: 0, generation: row.generation, writes: 0, quietBefore: null, heldSince: null, isHoldOver: false, isResting: false },
-  };
+  const folder = (await listSyncFolders(database.db, mailbox.id)).find(({ id }) => id === mailbox.folders.Work);
+  if (folder === undefined) throw new Error("the folder is not there");
   const page = { messages: [sketched({ n: 1 }), sketched({ n: 2 })], skipped: [], cursor: { next: 1 }, more: true };
   return {
-    ...{ id: mailbox.id, folderId: row.id },
-    /** Stores a page into the folder `Work`, and holds its transaction open until `go`; `turn` resolves when the page has its turn. */
+    id: mailbox.id,
+    /** Stores a page into the folder `Work`; `turn` resolves when it has its turn. */
     begin() {
       const turn = Promise.withResolvers<void>();
       const stored = storeHistory(database.db, owner, folder, {}, page, undefined, turn.resolve);
@@ -46,8 +44,14 @@ async function listedAgain() {
     loseFolders: () =>
       database.db.transaction().execute((trx) => saveFolders(trx, { customerId, mailboxId: mailbox.id }, [inbox], defaultSyncSettings)),
     places: async () =>
-      (await database.db.selectFrom("message_locations").select("ref").where("mailbox_id", "=", mailbox.id).where("folder_id", "=", row.id).execute())
-        .length,
+      (
+        await database.db
+          .selectFrom("message_locations")
+          .select("ref")
+          .where("mailbox_id", "=", mailbox.id)
+          .where("folder_id", "=", folder.id)
+          .execute()
+      ).length,
     states: async () =>
       (await database.db.selectFrom("messages").select("state").where("mailbox_id", "=", mailbox.id).orderBy("state").execute()).map(
         ({ state }) => state,
@@ -79,7 +83,7 @@ async function waitingBehindAnother(): Promise<number> {
 }
 
 it("waits for the page that is being written into a folder that is removed, and looks for what it brought", async () => {
-  const mailbox = await listedAgain();
+  const mailbox = await beingListed();
   const free = await holdMessages();
   const page = mailbox.begin();
   await page.turn;
@@ -94,7 +98,7 @@ it("waits for the page that is being written into a folder that is removed, and 
 });
 
 it("drops a page whose folder was removed", async () => {
-  const mailbox = await listedAgain();
+  const mailbox = await beingListed();
   await mailbox.loseFolders();
   await expect(mailbox.begin().stored).rejects.toThrow(CursorMoved);
   expect(await mailbox.places()).toBe(0);
@@ -102,7 +106,7 @@ it("drops a page whose folder was removed", async () => {
 });
 
 it("takes messages and places along with a mailbox that is deleted, and those of a page that is being written", async () => {
-  const mailbox = await listedAgain();
+  const mailbox = await beingListed();
   const free = await holdMessages();
   const page = mailbox.begin();
   await page.turn;
