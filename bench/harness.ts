@@ -53,12 +53,14 @@ export async function runBenchmark({ name, targets, run }: Benchmark): Promise<b
     settings: { shared_buffers: "1GB", max_wal_size: "4GB", min_wal_size: "2GB" },
   });
   const db = openDatabase({ url: postgres.url, poolMax: 10 });
-  // Ctrl-C ends with the same tidying: the process would leave its servers behind.
+  // Ctrl-C ends with the same tidying: the process would leave its servers behind. It comes twice, from the terminal and from npm.
   const endings: (() => Promise<void>)[] = [];
   const atEnd: BenchContext["atEnd"] = (end) => void endings.push(end);
   const interrupted = new Promise<never>((_resolve, reject) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => reject(new Error(`ended by ${signal}`)));
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => reject(new Error(`ended by ${signal}`)));
   });
+  // Until the benchmark runs nobody waits for it.
+  interrupted.catch(() => {});
   try {
     await migrate(db);
     await makeWalFiles(db);

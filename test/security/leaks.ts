@@ -54,10 +54,19 @@ async function readColumn(db: Database, name: string): Promise<Trace> {
   return { where: `column ${name}`, text: rows[0]?.text ?? "" };
 }
 
-/** A file, or all files below a directory, as bytes that read as text where they are text; nothing where there is none. */
+/**
+ * A file, or all files below a directory, as bytes that read as text where they are text; nothing where there is none. Of a directory in which somebody is
+ * at work all files are listed again where one has got another name meanwhile.
+ */
 export function fileTraces(where: string, path: string): readonly Trace[] {
   if (!existsSync(path)) return [];
   if (statSync(path).isFile()) return [{ where, text: readFileSync(path, "latin1") }];
-  const files = readdirSync(path, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  return files.map((file) => ({ where: `${where}, ${file.name}`, text: readFileSync(join(file.parentPath, file.name), "latin1") }));
+  for (let listings = 1; ; listings += 1) {
+    const files = readdirSync(path, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+    try {
+      return files.map((file) => ({ where: `${where}, ${file.name}`, text: readFileSync(join(file.parentPath, file.name), "latin1") }));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT" || listings === 10) throw error;
+    }
+  }
 }
