@@ -38,7 +38,10 @@ const isPlain = /^[\0-\x7f]*$/;
  */
 export function wordsOf(text: string): readonly string[] {
   // Most mail is ASCII, and the first sync reads a lot of it.
-  if (isPlain.test(text)) return (text.toLowerCase().match(plain) ?? []).map(cut);
+  if (isPlain.test(text)) {
+    const words = text.toLowerCase().match(plain) ?? [];
+    return words.some(isLong) ? words.map(cut) : words;
+  }
   const bare = text
     .normalize("NFKD")
     .toLowerCase()
@@ -47,8 +50,12 @@ export function wordsOf(text: string): readonly string[] {
   return (bare.normalize("NFC").match(runs) ?? []).flatMap((run) => (unspaced.test(run) ? pairsOf(run) : cut(run)));
 }
 
+function isLong(word: string): boolean {
+  return word.length > wordLengthMax;
+}
+
 function cut(word: string): string {
-  return word.length > wordLengthMax ? word.slice(0, wordLengthMax) : word;
+  return isLong(word) ? word.slice(0, wordLengthMax) : word;
 }
 
 function pairsOf(run: string): readonly string[] {
@@ -86,8 +93,7 @@ export function toTermVector(customerId: CustomerId, { mailboxId, receivedAt, en
   if (attachments.some((attachment) => !attachment.isInline)) pieces.push(` '${tag}${attachmentTerm}'`);
   for (const { kind } of traits) pieces.push(` '${tag}${traitTerm(kind)}'`);
   for (const person of peopleOf(named)) pieces.push(` '${tag}${quoted(personTerm(person))}'`);
-  const before = ` '${tag}`;
-  for (const [word, at] of words.places) pieces.push(before, word, "':", at);
+  words.writeTo(pieces, ` '${tag}`);
   return pieces.join("");
 }
 
@@ -106,6 +112,13 @@ class PlacedWords {
     }
     // No phrase reaches from one part into the next.
     this.#place += 2;
+  }
+
+  writeTo(pieces: string[], before: string): void {
+    let at = pieces.length;
+    // All of its room at once: an array that grows is copied each time.
+    pieces.length += this.places.size;
+    for (const [word, places] of this.places) pieces[at++] = `${before}${word}':${places}`;
   }
 }
 
