@@ -20,6 +20,7 @@ import type { MailboxId, MessageId } from "../../domain/ids.ts";
 import { parseSearch } from "../../domain/search-terms.ts";
 import { defaultSyncSettings, type SyncSettings } from "../../domain/sync-settings.ts";
 import { append, base64Part, sourcesAt, withClient, withParts } from "../api/content.ts";
+import { countWaiting, refuseMessages } from "../helpers/database-states.ts";
 import { testDirectory } from "../helpers/test-run.ts";
 import { until } from "../helpers/wait.ts";
 import { type Engine, startEngine, type TestMailbox, testKeyRing } from "./engine.ts";
@@ -223,10 +224,7 @@ describe("a content that is lost on the way", () => {
     );
     const pending = await listPendingContent(engine.db, mailbox.id, { after: undefined, limit: 60 });
     const [newest, oldest] = [pending[0]?.id as MessageId, pending[59]?.id as MessageId];
-    await sql`create function refuse() returns trigger language plpgsql as $$ begin raise exception 'the commit fails'; end $$`.execute(engine.db);
-    await sql`create trigger refuse before update on messages for each row when (new.id = ${sql.lit(oldest)}) execute function refuse()`.execute(
-      engine.db,
-    );
+    const allow = await refuseMessages(engine.db, sql`new.id = ${sql.lit(oldest)}`);
     let isOver = false;
     const { ended, seen } = await engine.db.transaction().execute(async (trx) => {
       await trx.selectFrom("messages").select("id").where("id", "=", newest).forUpdate().execute();
@@ -237,15 +235,14 @@ describe("a content that is lost on the way", () => {
         () => undefined,
         (error: unknown) => error,
       );
-      await until(waitingForLocks, "the first half to wait for its message");
+      await until(async () => (await countWaiting(engine.db)) > 0, "the first half to wait for its message");
       await delay(500);
       return { ended: outcome, seen: isOver };
     });
     expect(seen).toBe(false);
     expect(await ended).toMatchObject({ message: expect.stringContaining("P0001") });
     expect((await statesOf(mailbox.id)).toSorted()).toEqual([...Array(30).fill("kept"), ...Array(30).fill("pending")]);
-    await sql`drop trigger refuse on messages`.execute(engine.db);
-    await sql`drop function refuse`.execute(engine.db);
+    await allow();
     expect(await keep(mailbox.id)).toEqual({ kept: 30, failed: 0, more: false });
     const texts = await engine.db.selectFrom("message_texts").select("text").where("mailbox_id", "=", mailbox.id).execute();
     expect(new Set(texts.map(({ text }) => text.trim())).size).toBe(60);
@@ -302,11 +299,6 @@ async function look({ id: mailboxId }: TestMailbox): Promise<void> {
 
 function keep(mailboxId: MailboxId) {
   return new MockActivityEnvironment().run(() => engine.activities.keepContent({ mailboxId }));
-}
-
-async function waitingForLocks(): Promise<boolean> {
-  const { rows } = await sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`.execute(engine.db);
-  return rows.length > 0;
 }
 
 async function set(id: MailboxId, sync: Partial<SyncSettings>): Promise<void> {

@@ -6,6 +6,7 @@ import type { CustomerId, MailboxId, MessageId } from "../../domain/ids.ts";
 import { parseSearch } from "../../domain/search-terms.ts";
 import { defaultSyncSettings, type SyncSettings } from "../../domain/sync-settings.ts";
 import { append, base64Part, withClient, withParts } from "../api/content.ts";
+import { refuseMessages } from "../helpers/database-states.ts";
 import { type Engine, startEngine, type TestMailbox } from "./engine.ts";
 
 let engine: Engine;
@@ -57,14 +58,9 @@ describe("the previews of a first sync", () => {
 
   it("are gone on with where an attempt died", async () => {
     const mailbox = await listed({}, [withParts("first", [], "First text")], [withParts("second", [], "Second text")]);
-    await sql`create function refuse() returns trigger language plpgsql as $$ begin raise exception 'the attempt dies here'; end $$`.execute(
-      engine.db,
-    );
-    await sql`create trigger refuse before update on messages for each row when (new.snippet = 'First text') execute function refuse()`.execute(
-      engine.db,
-    );
+    const allow = await refuseMessages(engine.db, sql`new.snippet = 'First text'`);
     await expect(keep(mailbox.id)).rejects.toThrow();
-    await sql`drop trigger refuse on messages`.execute(engine.db);
+    await allow();
     expect(await previewsOf(mailbox.id)).toEqual({ first: null, second: "Second text" });
     expect(await keep(mailbox.id)).toEqual({ kept: 1, failed: 0, more: false });
     expect(await previewsOf(mailbox.id)).toEqual({ first: "First text", second: "Second text" });

@@ -8,6 +8,7 @@ import type { CustomerId } from "../../domain/ids.ts";
 import { defaultSyncSettings } from "../../domain/sync-settings.ts";
 import { me, sketched } from "../domain/messages-in-threads.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { countWaiting } from "../helpers/database-states.ts";
 import { fillMailbox } from "../helpers/mailboxes.ts";
 import { until } from "../helpers/wait.ts";
 
@@ -75,13 +76,6 @@ async function holdMessages() {
   };
 }
 
-async function waitingBehindAnother(): Promise<number> {
-  const { rows } = await sql<{ n: number }>`
-    select count(*)::int as n from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0
-  `.execute(database.db);
-  return rows[0]?.n ?? 0;
-}
-
 it("waits for the page that is being written into a folder that is removed, and looks for what it brought", async () => {
   const mailbox = await beingListed();
   const free = await holdMessages();
@@ -89,7 +83,7 @@ it("waits for the page that is being written into a folder that is removed, and 
   await page.turn;
   const lost = mailbox.loseFolders();
   // The page waits for the table, and who removes the folder for the page.
-  await until(async () => (await waitingBehindAnother()) === 2, "two wait behind another");
+  await until(async () => (await countWaiting(database.db)) === 2, "two wait behind another");
   await free();
   await page.stored;
   await lost;
@@ -111,7 +105,7 @@ it("takes messages and places along with a mailbox that is deleted, and those of
   const page = mailbox.begin();
   await page.turn;
   const deleted = database.db.deleteFrom("mailboxes").where("id", "=", mailbox.id).execute();
-  await until(async () => (await waitingBehindAnother()) === 2, "two wait behind another");
+  await until(async () => (await countWaiting(database.db)) === 2, "two wait behind another");
   await free();
   await page.stored;
   await deleted;
