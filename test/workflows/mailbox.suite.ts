@@ -687,7 +687,8 @@ export function mailboxSuite(options: { readonly maxCachedWorkflows?: number }):
       expect((await mailbox.state()).failing).toBeNull();
       await mailbox.wake("INBOX");
       await until(() => mailbox.callsOf("fetchChanges").length === 2, "a look meanwhile");
-      expect(at).toHaveLength(1);
+      // One, unless Temporal lost a task: that is made up for after ten seconds, when the second attempt is due as well.
+      expect(at.length).toBeLessThan(3);
       await until(() => at.length === 3, "three attempts");
       await mailbox.live();
       const [first = 0, second = 0, third = 0] = at;
