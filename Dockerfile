@@ -25,9 +25,9 @@ USER node
 # What Node makes of the sources, made once. Without settings the programs end at once, but by then they have loaded all that they need.
 ENV NODE_COMPILE_CACHE=/home/node/compile-cache
 RUN for program in api/server.ts workers/worker.ts; do \
-    node --max-semi-space-size=16 --heap-growing-percent=40 --no-parallel-scavenge "$program" > /dev/null 2>&1 || true; \
+    node --max-semi-space-size=16 --heap-growing-percent=35 --no-parallel-scavenge "$program" > /dev/null 2>&1 || true; \
   done
 EXPOSE 3000
 # Node itself is process 1 and gets the signals; each program drains on SIGTERM.
 # As in embedded/entry-point.ts: the heap follows what lives.
-CMD ["node", "--max-semi-space-size=16", "--heap-growing-percent=40", "--no-parallel-scavenge", "api/server.ts"]
+CMD ["node", "--max-semi-space-size=16", "--heap-growing-percent=35", "--no-parallel-scavenge", "api/server.ts"]

@@ -19,7 +19,7 @@ export const surroundings = { UV_THREADPOOL_SIZE: "64", MALLOC_ARENA_MAX: "2" } 
  * because the machine has memory to spare: the heap follows what lives, and costs a few percent more collecting. Young objects are collected by one thread:
  * helpers would wait for each other, and for cores at which PostgreSQL is at work. The Dockerfile's commands have the same.
  */
-export const heapFlags = ["--max-semi-space-size=16", "--heap-growing-percent=40", "--no-parallel-scavenge"] as const;
+export const heapFlags = ["--max-semi-space-size=16", "--heap-growing-percent=35", "--no-parallel-scavenge"] as const;
 
 /** Where Node keeps what it made of our sources, for the next start: a process that finds it never loads what strips types. */
 const compileCache = "build/compile-cache";
