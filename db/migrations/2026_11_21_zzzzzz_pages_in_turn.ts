@@ -12,20 +12,8 @@ const statements = [
 
   // What the constraints did for rows that are removed, which they did one by one. "RI_…" sorts before these names: a mailbox's folders go first, and wait for pages
   // that are being written; a statement of a function sees what those committed.
-  `create function folders_take_their_places() returns trigger language plpgsql as $$
-    begin
-      delete from message_locations where folder_id in (select id from removed);
-      return null;
-    end $$`,
-  `create trigger folders_take_their_places after delete on folders
-    referencing old table as removed for each statement execute function folders_take_their_places()`,
-  `create function mailboxes_take_their_messages() returns trigger language plpgsql as $$
-    begin
-      delete from messages where mailbox_id in (select id from removed);
-      return null;
-    end $$`,
-  `create trigger mailboxes_take_their_messages after delete on mailboxes
-    referencing old table as removed for each statement execute function mailboxes_take_their_messages()`,
+  ...takingAlong("folders_take_their_places", "folders", "delete from message_locations where folder_id in (select id from removed)"),
+  ...takingAlong("mailboxes_take_their_messages", "mailboxes", "delete from messages where mailbox_id in (select id from removed)"),
 
   // A function, so that it sees what the page before committed although the statement that calls it began before that. The planner knows nothing of a table that
   // has just begun to grow: limits and settings keep it from reading all of it instead of asking the index for each key, and from going on so when it has grown.
@@ -45,3 +33,11 @@ const statements = [
           and exists (select from messages where mailbox_id = of_mailbox and is_bare_reply and subject_key = k.key);
     end $$`,
 ];
+
+/** A trigger that does this once for all rows that a statement deletes from the table. */
+function takingAlong(name: string, table: string, statement: string): readonly string[] {
+  return [
+    `create function ${name}() returns trigger language plpgsql as $$ begin ${statement}; return null; end $$`,
+    `create trigger ${name} after delete on ${table} referencing old table as removed for each statement execute function ${name}()`,
+  ];
+}
