@@ -687,8 +687,8 @@ export function mailboxSuite(options: { readonly maxCachedWorkflows?: number }):
       expect((await mailbox.state()).failing).toBeNull();
       await mailbox.wake("INBOX");
       await until(() => mailbox.callsOf("fetchChanges").length === 2, "a look meanwhile");
-      // One, unless Temporal lost a task: that is made up for after ten seconds, when the second attempt is due as well.
-      expect(at.length).toBeLessThan(3);
+      // Where no workflow is cached a task now and then comes ten seconds late, when the second attempt is due as well.
+      expect(at.length).toBeLessThanOrEqual(options.maxCachedWorkflows === 0 ? 2 : 1);
       await until(() => at.length === 3, "three attempts");
       await mailbox.live();
       const [first = 0, second = 0, third = 0] = at;
